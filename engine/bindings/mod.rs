@@ -1,0 +1,1 @@
+//! What a runbook can ask for: one file an area.

@@ -1,0 +1,1 @@
+//! Replaces secret values by their names in everything that is recorded or shown.

@@ -1,0 +1,5 @@
+//! The `nlrun` command.
+
+fn main() -> std::process::ExitCode {
+    nlrun::cli::main()
+}

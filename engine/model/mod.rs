@@ -1,0 +1,4 @@
+//! Plain data and pure folds: no tokio, no I/O, no clock.
+
+pub mod inventory;
+pub mod secret;

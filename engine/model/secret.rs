@@ -1,0 +1,1 @@
+//! A secret is a type: it has a name and no text form.

@@ -1,0 +1,3 @@
+//! Runs runbooks: the Rhai engine, the static check, fan-out, the executor.
+
+pub mod check;

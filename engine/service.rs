@@ -1,0 +1,1 @@
+//! Starts, resumes, cancels and reads runs: what every face calls.

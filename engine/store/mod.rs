@@ -1,0 +1,1 @@
+//! The run log: SQLite, one writer, events as the only truth.

@@ -1,0 +1,1 @@
+//! Reads inventories from disk: ours in YAML, and existing Ansible ones in place.

@@ -1,0 +1,1 @@
+//! The local transport: commands on this machine, behind the same face as SSH.

@@ -1,0 +1,1 @@
+//! SSH over russh: one connection a host for the whole run, many channels on it.

@@ -1,0 +1,3 @@
+//! Behaviour through the real binary, against real servers on loopback.
+
+mod support;

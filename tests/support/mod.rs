@@ -1,0 +1,1 @@
+//! Builders: a project in a temporary folder, a real `sshd`, a faulty SSH server.
