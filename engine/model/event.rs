@@ -132,11 +132,9 @@ pub struct Request {
     pub site: Option<Site>,
 }
 
-/// Bytes kept outside the event row, in a chunk of the store.
+/// Bytes kept outside the event row: the store has them under the same run and number as the event.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChunkRef {
-    /// Number of the chunk in the store.
-    pub chunk: i64,
     /// Length in bytes before compression.
     pub bytes: u64,
     /// SHA-256 (hex) of the bytes.

@@ -1,1 +1,293 @@
-//! The run log: SQLite, one writer, events as the only truth.
+//! The run log: SQLite in WAL mode, one writer a process, events as the only truth.
+//!
+//! Every process opens the same file. A process writes only to runs that it holds (a lock on a file under `locks/`, which
+//! the kernel gives back when the process dies), so the numbers and the hash chain of a run have one author at a time.
+
+mod claim;
+mod codec;
+mod error;
+mod log;
+mod migration;
+mod reader;
+mod retention;
+mod search;
+mod verify;
+mod writer;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rusqlite::{Connection, OpenFlags};
+
+pub use claim::{Claim, NamedLock};
+pub use codec::{hex, sha256};
+pub use error::StoreError;
+pub use log::{NewRun, Record, RunLog};
+pub use reader::{Filter, Reader, RunRow};
+pub use retention::{Keep, Pruned};
+pub use search::Hit;
+pub use verify::{Break, Verified};
+
+/// How the store is opened.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// The size in bytes beyond which the database file may not grow; appends then fail as on a full disk.
+    pub max_size: Option<u64>,
+}
+
+/// The run log of one project.
+#[derive(Clone)]
+pub struct Store {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    dir: PathBuf,
+    file: PathBuf,
+    writer: writer::Writer,
+}
+
+impl Store {
+    /// Opens the run log in this folder, makes it if it is missing, and brings its schema up to date.
+    pub fn open(dir: &Path, options: &Options) -> Result<Self, StoreError> {
+        let locks = dir.join("locks");
+        std::fs::create_dir_all(&locks).map_err(|source| StoreError::File { path: locks, source })?;
+        let file = dir.join("nlrun.db");
+        let mut connection = connect(&file, OpenFlags::default())?;
+        let fail = sqlite(&file);
+        connection.pragma_update(None, "auto_vacuum", "INCREMENTAL").map_err(&fail)?;
+        connection.pragma_update(None, "journal_mode", "WAL").map_err(&fail)?;
+        migration::migrate(&mut connection, &file)?;
+        if let Some(bytes) = options.max_size {
+            let page: i64 =
+                connection.pragma_query_value(None, "page_size", |row| row.get(0)).map_err(&fail)?;
+            let pages = i64::try_from(bytes).unwrap_or(i64::MAX) / page;
+            connection.pragma_update(None, "max_page_count", pages.max(1)).map_err(&fail)?;
+        }
+        let writer = writer::Writer::start(connection, file.clone())?;
+        Ok(Self { inner: Arc::new(Inner { dir: dir.to_owned(), file, writer }) })
+    }
+
+    /// Opens a connection that only reads; it sees what any process has committed.
+    pub fn reader(&self) -> Result<Reader, StoreError> {
+        Reader::open(&self.inner.file)
+    }
+
+    /// Returns the folder that holds the database and the locks.
+    pub fn dir(&self) -> &Path {
+        &self.inner.dir
+    }
+
+    /// Returns the database file.
+    pub fn file(&self) -> &Path {
+        &self.inner.file
+    }
+
+    fn writer(&self) -> &writer::Writer {
+        &self.inner.writer
+    }
+}
+
+/// Opens a connection with the settings that every connection needs.
+fn connect(file: &Path, flags: OpenFlags) -> Result<Connection, StoreError> {
+    let fail = sqlite(file);
+    let connection = Connection::open_with_flags(file, flags).map_err(&fail)?;
+    connection.busy_timeout(std::time::Duration::from_secs(10)).map_err(&fail)?;
+    connection.pragma_update(None, "foreign_keys", true).map_err(&fail)?;
+    // 1 MiB: appends touch the last page of each tree only, and a runner should stay small.
+    connection.pragma_update(None, "cache_size", -1024).map_err(&fail)?;
+    Ok(connection)
+}
+
+/// Turns an SQLite error of this file into ours.
+fn sqlite(file: &Path) -> impl Fn(rusqlite::Error) -> StoreError + use<> {
+    let path = file.to_owned();
+    move |source| match source.sqlite_error_code() {
+        // A short write is how SQLite reports EFBIG and some full file systems.
+        Some(rusqlite::ErrorCode::DiskFull) => StoreError::Full,
+        Some(rusqlite::ErrorCode::SystemIoFailure) if is_write_failure(&source) => StoreError::Full,
+        _ => StoreError::Sqlite { path: path.clone(), source },
+    }
+}
+
+fn is_write_failure(error: &rusqlite::Error) -> bool {
+    const IOERR_WRITE: i32 = 778; // SQLITE_IOERR_WRITE, sqlite3.h
+    matches!(error, rusqlite::Error::SqliteFailure(code, _) if code.extended_code == IOERR_WRITE)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+    use crate::model::address::{Address, Branch};
+    use crate::model::event::{Event, Level, Start};
+    use crate::model::run::{Mode, RunId, Seq, Status, Trigger};
+
+    fn start() -> Start {
+        Start {
+            runbook: "runbooks/uptime.rhai".into(),
+            sources: std::collections::BTreeMap::new(),
+            commit: None,
+            dirty: false,
+            params: Value::Null,
+            inventory: String::new(),
+            grants: Vec::new(),
+            allow: Vec::new(),
+            trigger: Trigger::Person { user: "op".into() },
+            mode: Mode::Apply,
+            plan: None,
+            version: "0".into(),
+        }
+    }
+
+    fn message(text: &str) -> Event {
+        Event::Message { level: Level::Info, text: text.into(), site: None, branch: Branch::root() }
+    }
+
+    fn ended() -> Event {
+        let (error, incomplete) = (None, None);
+        Event::Ended { status: Status::Done, error, left_behind: Vec::new(), incomplete, result: Value::Null }
+    }
+
+    fn store(max_size: Option<u64>) -> (tempfile::TempDir, Store) {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path(), &Options { max_size }).unwrap();
+        (dir, store)
+    }
+
+    /// A finished run with this much output in a word that only it holds.
+    async fn finished(store: &Store, word: &str, bytes: usize) -> RunId {
+        let (claim, _) = store.create(&NewRun { start: start(), texts: vec!["text"], plan: None }).unwrap();
+        let log = store.log(claim, None);
+        let mut output = String::new();
+        while output.len() < bytes {
+            output.push_str(&format!(
+                "{word} {}\n",
+                sha256(output[output.len().saturating_sub(64)..].as_bytes())
+            ));
+        }
+        for part in output.as_bytes().chunks(64 * 1024) {
+            log.output(&Address::parse("1"), "out", part).await.unwrap();
+        }
+        log.append_durable(ended()).await.unwrap();
+        log.run()
+    }
+
+    #[tokio::test]
+    async fn what_is_appended_reads_back_in_order_and_verifies() {
+        let (_dir, store) = store(None);
+        let run = finished(&store, "needle", 200_000).await;
+        let reader = store.reader().unwrap();
+        let events = reader.events(run, Seq(0), 100).unwrap();
+        assert_eq!(
+            events.iter().map(|e| e.seq.0).collect::<Vec<_>>(),
+            (1..=events.len() as i64).collect::<Vec<_>>()
+        );
+        let (out, whole) = reader.output(run, &Address::parse("1"), "out", usize::MAX).unwrap();
+        assert!(whole && out.len() >= 200_000 && out.starts_with(b"needle "));
+        let row = reader.run(run).unwrap();
+        assert_eq!((row.summary.status, row.summary.counts.output), (Status::Done, out.len() as u64));
+        assert_eq!(reader.verify(run).unwrap().broken, None);
+        assert_eq!(reader.text(&sha256(b"text")).unwrap(), "text");
+    }
+
+    #[tokio::test]
+    async fn verify_names_the_first_broken_link() {
+        let (_dir, store) = store(None);
+        for (sql, seq) in [
+            ("UPDATE events SET body = replace(body, '\"out\"', '\"err\"') WHERE id & 4294967295 = 2", 2),
+            ("DELETE FROM events WHERE id & 4294967295 = 3", 3),
+            ("UPDATE chunks SET data = x'00', codec = 0, length = 1 WHERE id & 4294967295 = 2", 2),
+            ("UPDATE runs SET status = 'done', summary = replace(summary, '\"done\"', '\"failed\"')", 5),
+            ("DELETE FROM events WHERE id & 4294967295 = 5", 5),
+        ] {
+            let run = finished(&store, "x", 150_000).await;
+            let connection = connect(store.file(), OpenFlags::default()).unwrap();
+            connection.execute(sql, []).unwrap();
+            let broken = store.reader().unwrap().verify(run).unwrap().broken.expect(sql);
+            assert_eq!(broken.seq, Seq(seq), "{sql}: {}", broken.reason);
+            connection.execute_batch("DELETE FROM events; DELETE FROM chunks; DELETE FROM runs;").unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn a_full_log_stops_the_run_and_leaves_the_database_whole() {
+        let (_dir, store) = store(Some(400_000));
+        let (claim, _) = store.create(&NewRun { start: start(), texts: vec![], plan: None }).unwrap();
+        let log = store.log(claim, None);
+        let mut durable = 0;
+        let error = loop {
+            match log.append_durable(message(&"x".repeat(3000))).await {
+                Ok(seq) => durable = seq.0,
+                Err(error) => break error,
+            }
+        };
+        assert!(error.is_full(), "{error}");
+        assert!(matches!(log.append(message("more")).await, Err(StoreError::Poisoned(_))));
+        assert!(matches!(log.check(), Err(StoreError::Poisoned(_))));
+        assert!(store.integrity().unwrap().is_empty());
+        let reader = store.reader().unwrap();
+        assert_eq!(reader.run(log.run()).unwrap().last_seq, Seq(durable));
+        assert_eq!(reader.verify(log.run()).unwrap().broken, None);
+    }
+
+    #[tokio::test]
+    async fn one_process_holds_a_run_and_a_dead_one_gives_it_back() {
+        let (_dir, store) = store(None);
+        let (claim, _) = store.create(&NewRun { start: start(), texts: vec![], plan: None }).unwrap();
+        let run = claim.run();
+        assert!(matches!(store.claim(run), Err(StoreError::Held { .. })));
+        assert!(store.is_held(run));
+        drop(claim);
+        assert!(!store.is_held(run));
+        store.claim(run).unwrap();
+    }
+
+    #[tokio::test]
+    async fn pruning_keeps_what_it_should_and_the_file_shrinks() {
+        let (_dir, store) = store(None);
+        let mut runs = Vec::new();
+        for index in 0..6 {
+            runs.push(finished(&store, &format!("word{index}"), 3_000_000).await);
+        }
+        let (claim, _) = store.create(&NewRun { start: start(), texts: vec![], plan: None }).unwrap();
+        let keep = Keep { count: Some(2), ..Keep::default() };
+        assert_eq!(store.prune(&keep, true).unwrap().runs, runs[..4]);
+        assert_eq!(store.search("word0", None, 9).unwrap().len(), 9);
+        let pruned = store.prune(&keep, false).unwrap();
+        assert_eq!(pruned.runs, runs[..4]);
+        assert!(pruned.after < pruned.before, "{pruned:?}");
+        let reader = store.reader().unwrap();
+        let left: Vec<RunId> = reader.runs(&Filter::default()).unwrap().iter().map(|r| r.id).collect();
+        assert_eq!(left, [claim.run(), runs[5], runs[4]]);
+        assert!(store.search("word0", None, 9).unwrap().is_empty());
+        assert!(!store.search("word5", None, 9).unwrap().is_empty());
+        assert_eq!(reader.verify(runs[5]).unwrap().broken, None);
+    }
+
+    #[tokio::test]
+    async fn a_plan_is_used_once() {
+        let (_dir, store) = store(None);
+        let new = || NewRun { start: start(), texts: vec![], plan: Some("digest") };
+        let (claim, _) = store.create(&new()).unwrap();
+        assert!(matches!(store.create(&new()), Err(StoreError::PlanUsed(run)) if run == claim.run()));
+    }
+
+    #[tokio::test]
+    async fn search_finds_words_of_a_run_that_is_still_going_on_later_too() {
+        let (_dir, store) = store(None);
+        let (claim, _) = store.create(&NewRun { start: start(), texts: vec![], plan: None }).unwrap();
+        let log = store.log(claim, None);
+        finished(&store, "other", 10).await;
+        for word in ["alpha", "beta"] {
+            log.output(&Address::parse("1"), "out", format!("first\nan {word} line\n").as_bytes())
+                .await
+                .unwrap();
+            log.append_durable(message("x")).await.unwrap();
+            let hits = store.search(word, Some(log.run()), 5).unwrap();
+            assert_eq!(hits.len(), 1, "{word}");
+            assert_eq!(hits[0].lines, [format!("an {word} line")]);
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! Who holds a run, and named locks: locks on files, which the kernel gives back when a process dies.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{Read, Seek, Write};
+use std::path::{Path, PathBuf};
+
+use crate::model::run::RunId;
+use crate::store::{Store, StoreError};
+
+/// The right to append to a run; at most one process has it.
+#[derive(Debug)]
+pub struct Claim {
+    run: RunId,
+    // Held for its lock; closing the file gives the lock back.
+    _file: File,
+}
+
+impl Claim {
+    /// Returns the run.
+    pub fn run(&self) -> RunId {
+        self.run
+    }
+}
+
+/// A named lock between runs on this machine.
+#[derive(Debug)]
+pub struct NamedLock {
+    _file: File,
+}
+
+impl Store {
+    /// Takes the right to append to this run.
+    ///
+    /// The lock file is removed only by pruning, never by its holder: two processes must not lock two files of one name.
+    pub fn claim(&self, run: RunId) -> Result<Claim, StoreError> {
+        let path = self.dir().join("locks").join(format!("run-{run}"));
+        match try_lock(&path, &format!("process {}", std::process::id()))? {
+            Ok(file) => Ok(Claim { run, _file: file }),
+            Err(holder) => Err(StoreError::Held { run, holder }),
+        }
+    }
+
+    /// Whether a living process holds this run.
+    pub fn is_held(&self, run: RunId) -> bool {
+        let path = self.dir().join("locks").join(format!("run-{run}"));
+        let Ok(file) = File::open(path) else { return false };
+        matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock))
+    }
+
+    /// Tries to take a named lock; the error is what its holder said about itself.
+    pub fn try_named_lock(&self, name: &str, holder: &str) -> Result<Result<NamedLock, String>, StoreError> {
+        let name: String = name
+            .chars()
+            .map(|c| {
+                if c.is_ascii_alphanumeric() || "-.".contains(c) {
+                    c.to_string()
+                } else {
+                    format!("_{:x}", c as u32)
+                }
+            })
+            .collect();
+        let path = self.dir().join("locks").join(format!("name-{name}"));
+        Ok(try_lock(&path, holder)?.map(|file| NamedLock { _file: file }))
+    }
+}
+
+fn try_lock(path: &Path, holder: &str) -> Result<Result<File, String>, StoreError> {
+    let fail = |source| StoreError::File { path: PathBuf::from(path), source };
+    let mut file =
+        OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path).map_err(fail)?;
+    match file.try_lock() {
+        Ok(()) => {
+            // What the file says is for people only; the lock is the truth, so a full disk does not matter here.
+            let _ = file.set_len(0).and_then(|()| file.rewind()).and_then(|()| writeln!(file, "{holder}"));
+            Ok(Ok(file))
+        }
+        Err(TryLockError::WouldBlock) => {
+            let mut text = String::new();
+            let _ = file.read_to_string(&mut text);
+            let text = text.trim();
+            Ok(Err(if text.is_empty() { "unknown".to_owned() } else { text.to_owned() }))
+        }
+        Err(TryLockError::Error(source)) => Err(fail(source)),
+    }
+}

@@ -1,0 +1,251 @@
+//! A run's end of the log: make a run, append to it, keep bytes.
+
+use std::sync::Arc;
+
+use rusqlite::{OpenFlags, OptionalExtension as _, TransactionBehavior, params};
+use tokio::sync::{Semaphore, mpsc, oneshot};
+
+use crate::model::address::Address;
+use crate::model::event::{ChunkRef, Event, Start};
+use crate::model::run::{RunId, Seq, Summary};
+use crate::store::codec::{pack, sha256};
+use crate::store::writer::{Append, Chunk, Poison, chain, event_id};
+use crate::store::{Claim, Store, StoreError, connect, sqlite};
+use crate::world::clock;
+
+/// Bytes of output that may wait for the disk; the rest waits at the host, through SSH's window.
+const OUTPUT_BUDGET: usize = 1 << 20;
+
+/// One event as it was committed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Record {
+    /// The run.
+    pub run: RunId,
+    /// The event's number.
+    pub seq: Seq,
+    /// Microseconds since 1970, UTC.
+    pub at: i64,
+    /// The event.
+    pub event: Event,
+    /// The event as JSON, as it is stored.
+    pub body: String,
+}
+
+/// What a new run pins.
+pub struct NewRun<'a> {
+    /// Its first event.
+    pub start: Start,
+    /// Scripts and the inventory snapshot, to be kept by hash.
+    pub texts: Vec<&'a str>,
+    /// The digest of the plan that it uses up.
+    pub plan: Option<&'a str>,
+}
+
+/// Appends to one run.
+#[derive(Clone)]
+pub struct RunLog {
+    run: RunId,
+    sender: mpsc::Sender<Append>,
+    poisoned: Arc<Poison>,
+    budget: Arc<Semaphore>,
+    observer: Option<mpsc::UnboundedSender<Record>>,
+    // Held until the last clone is gone: while a process appends, no other may.
+    _claim: Arc<Claim>,
+}
+
+impl Store {
+    /// Makes a run with its first event and takes the right to append to it, all or nothing.
+    pub fn create(&self, new: &NewRun<'_>) -> Result<(Claim, Record), StoreError> {
+        let file = self.file();
+        let fail = sqlite(file);
+        let mut connection = connect(file, OpenFlags::default())?;
+        let transaction =
+            connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(&fail)?;
+        let at = clock::now().as_microsecond();
+        let mut summary = Summary::default();
+        let event = Event::Started(Box::new(new.start.clone()));
+        summary.apply(Seq(1), &event);
+        let body = serde_json::to_string(&event).expect("an event is plain data");
+        transaction
+            .execute(
+                "INSERT INTO runs (runbook, status, mode, started_at, last_seq, last_hash, summary)
+                 VALUES (?1, ?2, ?3, ?4, 1, ?5, ?6)",
+                params![
+                    new.start.runbook,
+                    summary.status.as_str(),
+                    serde_json::to_value(new.start.mode).ok().and_then(|m| m.as_str().map(str::to_owned)),
+                    at,
+                    [0u8; 32],
+                    serde_json::to_string(&summary).expect("a summary is plain data"),
+                ],
+            )
+            .map_err(&fail)?;
+        let run = RunId(transaction.last_insert_rowid());
+        if let Some(digest) = new.plan {
+            let used: Option<i64> = transaction
+                .query_row("SELECT run FROM plans_used WHERE digest = ?1", [digest], |row| row.get(0))
+                .optional()
+                .map_err(&fail)?;
+            if let Some(run) = used {
+                return Err(StoreError::PlanUsed(RunId(run)));
+            }
+            transaction
+                .execute(
+                    "INSERT INTO plans_used (digest, run, at) VALUES (?1, ?2, ?3)",
+                    params![digest, run.0, at],
+                )
+                .map_err(&fail)?;
+        }
+        for text in &new.texts {
+            let hash = sha256(text.as_bytes());
+            let known: bool = transaction
+                .query_row("SELECT EXISTS (SELECT 1 FROM texts WHERE hash = ?1)", [&hash], |row| row.get(0))
+                .map_err(&fail)?;
+            if !known {
+                let packed = pack(text.as_bytes());
+                transaction
+                    .execute(
+                        "INSERT INTO texts (hash, codec, length, data) VALUES (?1, ?2, ?3, ?4)",
+                        params![hash, packed.codec, packed.length as i64, packed.data],
+                    )
+                    .map_err(&fail)?;
+            }
+            transaction
+                .execute("INSERT OR IGNORE INTO run_texts (run, hash) VALUES (?1, ?2)", params![run.0, hash])
+                .map_err(&fail)?;
+        }
+        let id = event_id(run, 1);
+        let hash = chain(&[0; 32], id, at, &body);
+        transaction
+            .execute(
+                "INSERT INTO events (id, at, body, hash) VALUES (?1, ?2, ?3, ?4)",
+                params![id, at, body, hash],
+            )
+            .map_err(&fail)?;
+        transaction
+            .execute("UPDATE runs SET last_hash = ?2 WHERE id = ?1", params![run.0, hash])
+            .map_err(&fail)?;
+        // Before the commit makes the run visible, so that nobody can take it in between.
+        let claim = self.claim(run)?;
+        transaction.commit().map_err(&fail)?;
+        Ok((claim, Record { run, seq: Seq(1), at, event, body }))
+    }
+
+    /// Returns the run's end of the log. Committed events are also sent to the observer.
+    pub fn log(&self, claim: Claim, observer: Option<mpsc::UnboundedSender<Record>>) -> RunLog {
+        RunLog {
+            run: claim.run(),
+            sender: self.writer().sender(),
+            poisoned: Arc::default(),
+            budget: Arc::new(Semaphore::new(OUTPUT_BUDGET)),
+            observer,
+            _claim: Arc::new(claim),
+        }
+    }
+
+    /// Asks the process that holds the run to end it: with clean-up, or now.
+    pub fn ask_cancel(&self, run: RunId, who: &str, now: bool) -> Result<(), StoreError> {
+        let connection = connect(self.file(), OpenFlags::default())?;
+        connection
+            .execute(
+                "INSERT INTO asks (run, at, who, now) SELECT id, ?2, ?3, ?4 FROM runs WHERE id = ?1",
+                params![run.0, clock::now().as_microsecond(), who, now],
+            )
+            .map_err(sqlite(self.file()))
+            .and_then(|rows| if rows == 0 { Err(StoreError::NoRun(run)) } else { Ok(()) })
+    }
+}
+
+impl RunLog {
+    /// Returns the run.
+    pub fn run(&self) -> RunId {
+        self.run
+    }
+
+    /// Appends one event. It is in the log, in order, but not necessarily on disk when this returns.
+    pub async fn append(&self, event: Event) -> Result<(), StoreError> {
+        let append = self.prepare(event, None)?;
+        self.sender.send(append).await.map_err(|_| gone())
+    }
+
+    /// Appends one event from a thread that is not asynchronous.
+    pub fn append_blocking(&self, event: Event) -> Result<(), StoreError> {
+        let append = self.prepare(event, None)?;
+        self.sender.blocking_send(append).map_err(|_| gone())
+    }
+
+    /// Appends one event and returns its number.
+    ///
+    /// The event and all before it are on disk when this returns: the journal relies on intent outliving a crash.
+    pub async fn append_durable(&self, event: Event) -> Result<Seq, StoreError> {
+        let mut append = self.prepare(event, None)?;
+        let (sender, receiver) = oneshot::channel();
+        append.durable = Some(sender);
+        self.sender.send(append).await.map_err(|_| gone())?;
+        receiver.await.map_err(|_| gone())?
+    }
+
+    /// Appends output of an effect; waits while more than 1 MiB is on its way to the disk.
+    pub async fn output(&self, address: &Address, stream: &str, bytes: &[u8]) -> Result<(), StoreError> {
+        let event = |chunk| Event::Output { address: address.clone(), stream: stream.to_owned(), chunk };
+        let append = self.keep(address.as_str(), stream, bytes, event).await?;
+        self.sender.send(append).await.map_err(|_| gone())
+    }
+
+    /// Keeps a file of the run. It is on disk when this returns.
+    pub async fn artifact(&self, name: &str, media: &str, bytes: &[u8]) -> Result<Seq, StoreError> {
+        let event = |chunk| Event::Artifact { name: name.to_owned(), media: media.to_owned(), chunk };
+        let mut append = self.keep("", name, bytes, event).await?;
+        let (sender, receiver) = oneshot::channel();
+        append.durable = Some(sender);
+        self.sender.send(append).await.map_err(|_| gone())?;
+        receiver.await.map_err(|_| gone())?
+    }
+
+    /// Fails when an earlier append of this run did.
+    pub fn check(&self) -> Result<(), StoreError> {
+        self.poisoned.check()
+    }
+
+    /// Appends the last word of a run whose log has a hole, if there is room for it.
+    pub async fn append_last(&self, event: Event) -> Result<Seq, StoreError> {
+        self.poisoned.clear();
+        self.append_durable(event).await
+    }
+
+    async fn keep(
+        &self,
+        address: &str,
+        stream: &str,
+        bytes: &[u8],
+        event: impl FnOnce(ChunkRef) -> Event,
+    ) -> Result<Append, StoreError> {
+        let wanted = u32::try_from(bytes.len().clamp(1, OUTPUT_BUDGET)).expect("clamped");
+        let permit = self.budget.clone().acquire_many_owned(wanted).await.map_err(|_| gone())?;
+        let event = event(ChunkRef { bytes: bytes.len() as u64, sha256: sha256(bytes) });
+        let chunk = Chunk { address: address.to_owned(), stream: stream.to_owned(), packed: pack(bytes) };
+        let mut append = self.prepare(event, Some(chunk))?;
+        append.budget = Some(permit);
+        Ok(append)
+    }
+
+    fn prepare(&self, event: Event, chunk: Option<Chunk>) -> Result<Append, StoreError> {
+        self.poisoned.check()?;
+        let body = serde_json::to_string(&event).expect("an event is plain data");
+        Ok(Append {
+            run: self.run,
+            at: clock::now().as_microsecond(),
+            event,
+            body,
+            chunk,
+            durable: None,
+            poisoned: self.poisoned.clone(),
+            observer: self.observer.clone(),
+            budget: None,
+        })
+    }
+}
+
+fn gone() -> StoreError {
+    StoreError::Poisoned("its writer has stopped".to_owned())
+}

@@ -1,0 +1,239 @@
+//! Reads runs, events and kept bytes; any process may, while others write.
+
+use std::path::{Path, PathBuf};
+
+use rusqlite::types::Value as Sql;
+use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Row, params, params_from_iter};
+
+use crate::model::address::Address;
+use crate::model::event::Event;
+use crate::model::run::{RunId, Seq, Status, Summary};
+use crate::store::codec::unpack;
+use crate::store::log::Record;
+use crate::store::writer::event_id;
+use crate::store::{StoreError, connect, sqlite};
+
+/// A connection that only reads.
+pub struct Reader {
+    pub(super) connection: Connection,
+    pub(super) file: PathBuf,
+}
+
+/// A run as the list shows it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RunRow {
+    /// Its number.
+    pub id: RunId,
+    /// When it began: microseconds since 1970, UTC.
+    pub started_at: i64,
+    /// When it ended, or was last interrupted.
+    pub ended_at: Option<i64>,
+    /// The number of its last event.
+    pub last_seq: Seq,
+    /// The fold of its events.
+    pub summary: Summary,
+}
+
+/// Which runs to list.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Filter {
+    /// A glob over the runbook's path; a word without `/` or `*` matches the file's stem.
+    pub runbook: Option<String>,
+    /// A host of a fan-out of the run.
+    pub host: Option<String>,
+    /// Any of these.
+    pub status: Vec<Status>,
+    /// Begun at or after this: microseconds since 1970, UTC.
+    pub since: Option<i64>,
+    /// Begun before this.
+    pub until: Option<i64>,
+    /// Numbers below this, for the next page.
+    pub before: Option<RunId>,
+    /// How many at most; newest first.
+    pub limit: usize,
+}
+
+impl Reader {
+    pub(super) fn open(file: &Path) -> Result<Self, StoreError> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = connect(file, flags)?;
+        connection.pragma_update(None, "query_only", true).map_err(sqlite(file))?;
+        Ok(Self { connection, file: file.to_owned() })
+    }
+
+    /// Returns a number that changes when any other connection has committed.
+    pub fn version(&self) -> Result<i64, StoreError> {
+        self.connection.pragma_query_value(None, "data_version", |row| row.get(0)).map_err(sqlite(&self.file))
+    }
+
+    /// Lists runs, newest first.
+    pub fn runs(&self, filter: &Filter) -> Result<Vec<RunRow>, StoreError> {
+        let mut sql = "SELECT id, started_at, ended_at, last_seq, summary FROM runs WHERE 1".to_owned();
+        let mut values: Vec<Sql> = Vec::new();
+        let mut also = |condition: &str, value: Sql| {
+            values.push(value);
+            sql.push_str(" AND ");
+            sql.push_str(&condition.replace('?', &format!("?{}", values.len())));
+        };
+        if let Some(runbook) = &filter.runbook {
+            let pattern =
+                if runbook.contains(['*', '/']) { runbook.clone() } else { format!("*{runbook}.rhai") };
+            also("runbook GLOB ?", pattern.into());
+        }
+        if let Some(host) = &filter.host {
+            also(
+                "EXISTS (SELECT 1 FROM run_hosts h WHERE h.run = runs.id AND h.host = ?)",
+                host.clone().into(),
+            );
+        }
+        if let Some(since) = filter.since {
+            also("started_at >= ?", since.into());
+        }
+        if let Some(until) = filter.until {
+            also("started_at < ?", until.into());
+        }
+        if let Some(before) = filter.before {
+            also("id < ?", before.0.into());
+        }
+        if !filter.status.is_empty() {
+            let words: Vec<String> = filter.status.iter().map(|s| format!("'{}'", s.as_str())).collect();
+            sql.push_str(&format!(" AND status IN ({})", words.join(", ")));
+        }
+        sql.push_str(&format!(
+            " ORDER BY id DESC LIMIT {}",
+            if filter.limit == 0 { 50 } else { filter.limit }
+        ));
+        let fail = sqlite(&self.file);
+        let mut statement = self.connection.prepare_cached(&sql).map_err(&fail)?;
+        let rows = statement.query_map(params_from_iter(values), raw_run).map_err(&fail)?;
+        rows.map(|row| finish_run(row.map_err(&fail)?)).collect()
+    }
+
+    /// Returns one run.
+    pub fn run(&self, run: RunId) -> Result<RunRow, StoreError> {
+        let row = self
+            .connection
+            .prepare_cached("SELECT id, started_at, ended_at, last_seq, summary FROM runs WHERE id = ?1")
+            .and_then(|mut statement| statement.query_row([run.0], raw_run).optional())
+            .map_err(sqlite(&self.file))?;
+        finish_run(row.ok_or(StoreError::NoRun(run))?)
+    }
+
+    /// Returns up to `limit` events after the given one, in order.
+    pub fn events(&self, run: RunId, after: Seq, limit: usize) -> Result<Vec<Record>, StoreError> {
+        let fail = sqlite(&self.file);
+        let mut statement = self
+            .connection
+            .prepare_cached("SELECT id, at, body FROM events WHERE id > ?1 AND id <= ?2 ORDER BY id LIMIT ?3")
+            .map_err(&fail)?;
+        let range = params![event_id(run, after.0), event_id(run, i64::from(u32::MAX)), limit as i64];
+        let rows = statement
+            .query_map(range, |row| {
+                Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?, row.get::<_, String>(2)?))
+            })
+            .map_err(&fail)?;
+        rows.map(|row| {
+            let (id, at, body) = row.map_err(&fail)?;
+            let seq = id & i64::from(u32::MAX);
+            let event = parse(run, seq, &body)?;
+            Ok(Record { run, seq: Seq(seq), at, event, body })
+        })
+        .collect()
+    }
+
+    /// Returns the bytes kept with an event.
+    pub fn bytes(&self, run: RunId, seq: Seq) -> Result<Vec<u8>, StoreError> {
+        self.stored(
+            "SELECT codec, length, data FROM chunks WHERE id = ?1",
+            event_id(run, seq.0).into(),
+            || format!("run {run}, event {}", seq.0),
+        )
+    }
+
+    /// Returns up to `limit` bytes of an effect's output in one stream, in order, and whether that is all.
+    pub fn output(
+        &self,
+        run: RunId,
+        address: &Address,
+        stream: &str,
+        limit: usize,
+    ) -> Result<(Vec<u8>, bool), StoreError> {
+        let fail = sqlite(&self.file);
+        let mut statement = self
+            .connection
+            .prepare_cached(
+                "SELECT id, codec, length, data FROM chunks
+                 WHERE address = ?1 AND id > ?2 AND id <= ?3 AND stream = ?4 ORDER BY id",
+            )
+            .map_err(&fail)?;
+        let (first, last) = (event_id(run, 0), event_id(run, i64::from(u32::MAX)));
+        let mut rows = statement.query(params![address.as_str(), first, last, stream]).map_err(&fail)?;
+        let mut bytes = Vec::new();
+        while let Some(row) = rows.next().map_err(&fail)? {
+            if bytes.len() >= limit {
+                return Ok((bytes, false));
+            }
+            let part = unpack_row(row, 1).map_err(&fail)?;
+            bytes.extend_from_slice(
+                &part.ok_or_else(|| StoreError::Lost(format!("run {run}, output of {address}")))?,
+            );
+        }
+        Ok((bytes, true))
+    }
+
+    /// Returns a pinned text by its SHA-256.
+    pub fn text(&self, hash: &str) -> Result<String, StoreError> {
+        let bytes = self.stored(
+            "SELECT codec, length, data FROM texts WHERE hash = ?1",
+            hash.to_owned().into(),
+            || hash.to_owned(),
+        )?;
+        String::from_utf8(bytes).map_err(|_| StoreError::Lost(hash.to_owned()))
+    }
+
+    /// Returns requests to cancel this run: who, and whether now.
+    pub fn asks(&self, run: RunId) -> Result<Vec<(String, bool)>, StoreError> {
+        let fail = sqlite(&self.file);
+        let mut statement = self
+            .connection
+            .prepare_cached("SELECT who, now FROM asks WHERE run = ?1 ORDER BY id")
+            .map_err(&fail)?;
+        let rows = statement.query_map([run.0], |row| Ok((row.get(0)?, row.get(1)?))).map_err(&fail)?;
+        rows.map(|row| row.map_err(&fail)).collect()
+    }
+
+    fn stored(&self, sql: &str, key: Sql, name: impl Fn() -> String) -> Result<Vec<u8>, StoreError> {
+        self.connection
+            .prepare_cached(sql)
+            .and_then(|mut statement| statement.query_row([key], |row| unpack_row(row, 0)).optional())
+            .map_err(sqlite(&self.file))?
+            .flatten()
+            .ok_or_else(|| StoreError::Lost(name()))
+    }
+}
+
+fn unpack_row(row: &Row<'_>, first: usize) -> rusqlite::Result<Option<Vec<u8>>> {
+    let data = row.get_ref(first + 2)?.as_blob()?;
+    let length: i64 = row.get(first + 1)?;
+    Ok(unpack(row.get(first)?, length as usize, data).map(std::borrow::Cow::into_owned))
+}
+
+pub(super) fn parse(run: RunId, seq: i64, body: &str) -> Result<Event, StoreError> {
+    serde_json::from_str(body).map_err(|source| StoreError::Damaged { run, seq, source })
+}
+
+type RawRun = (i64, i64, Option<i64>, i64, String);
+
+fn raw_run(row: &Row<'_>) -> rusqlite::Result<RawRun> {
+    Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?))
+}
+
+fn finish_run((id, started_at, ended_at, last_seq, summary): RawRun) -> Result<RunRow, StoreError> {
+    let id = RunId(id);
+    let summary = serde_json::from_str(&summary).map_err(|source| StoreError::Damaged {
+        run: id,
+        seq: last_seq,
+        source,
+    })?;
+    Ok(RunRow { id, started_at, ended_at, last_seq: Seq(last_seq), summary })
+}

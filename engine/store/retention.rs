@@ -1,0 +1,149 @@
+//! Retention by age, count and bytes, with a file that really shrinks; backup and integrity check.
+
+use std::path::Path;
+
+use rusqlite::{Connection, OpenFlags, TransactionBehavior, params};
+use serde::Serialize;
+
+use crate::model::run::RunId;
+use crate::store::writer::event_id;
+use crate::store::{Store, StoreError, connect, sqlite};
+use crate::world::clock;
+
+/// What to keep; a run goes when any limit says so. Unfinished runs always stay.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Keep {
+    /// Runs begun longer ago than this many seconds go.
+    pub age: Option<u64>,
+    /// Older runs beyond this many go.
+    pub count: Option<u64>,
+    /// The oldest runs go until the data takes at most this many bytes.
+    pub bytes: Option<u64>,
+}
+
+/// What pruning did.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Pruned {
+    /// The runs that are gone.
+    pub runs: Vec<RunId>,
+    /// Size of the file before, in bytes.
+    pub before: u64,
+    /// Size of the file after.
+    pub after: u64,
+}
+
+impl Store {
+    /// Removes what retention does not keep, in small transactions, and gives the space back to the file system.
+    pub fn prune(&self, keep: &Keep, dry_run: bool) -> Result<Pruned, StoreError> {
+        let file = self.file();
+        let fail = sqlite(file);
+        let mut connection = connect(file, OpenFlags::default())?;
+        let before = size(file);
+        let mut pruned = Pruned { runs: doomed(&connection, keep).map_err(&fail)?, before, after: before };
+        pruned.runs.retain(|run| !self.is_held(*run));
+        if dry_run {
+            return Ok(pruned);
+        }
+        for run in &pruned.runs {
+            let transaction =
+                connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(&fail)?;
+            let range = params![event_id(*run, 0), event_id(*run, i64::from(u32::MAX))];
+            for sql in [
+                "DELETE FROM words WHERE rowid IN (SELECT id FROM chunks WHERE id > ?1 AND id <= ?2)",
+                "DELETE FROM chunks WHERE id > ?1 AND id <= ?2",
+                "DELETE FROM events WHERE id > ?1 AND id <= ?2",
+            ] {
+                transaction.execute(sql, range).map_err(&fail)?;
+            }
+            transaction.execute("DELETE FROM runs WHERE id = ?1", [run.0]).map_err(&fail)?;
+            transaction.commit().map_err(&fail)?;
+            let _ = std::fs::remove_file(self.dir().join("locks").join(format!("run-{run}")));
+        }
+        connection
+            .execute_batch(
+                "DELETE FROM texts WHERE hash NOT IN (SELECT hash FROM run_texts);
+                 INSERT INTO words (words) VALUES ('optimize');
+                 PRAGMA incremental_vacuum;
+                 PRAGMA wal_checkpoint(TRUNCATE);",
+            )
+            .map_err(&fail)?;
+        pruned.after = size(file);
+        Ok(pruned)
+    }
+
+    /// Writes a consistent copy of the database to a new file, while runs go on.
+    pub fn backup(&self, to: &Path) -> Result<u64, StoreError> {
+        if to.exists() {
+            let source = std::io::Error::from(std::io::ErrorKind::AlreadyExists);
+            return Err(StoreError::File { path: to.to_owned(), source });
+        }
+        let connection = connect(self.file(), OpenFlags::default())?;
+        let partial = to.with_extension("partial");
+        let _ = std::fs::remove_file(&partial);
+        connection.execute("VACUUM INTO ?1", [partial.to_string_lossy()]).map_err(sqlite(self.file()))?;
+        let fail = |source| StoreError::File { path: to.to_owned(), source };
+        std::fs::File::open(&partial).and_then(|file| file.sync_all()).map_err(fail)?;
+        std::fs::rename(&partial, to).map_err(fail)?;
+        Ok(size(to))
+    }
+
+    /// Returns what SQLite finds wrong with the file; empty when nothing is.
+    pub fn integrity(&self) -> Result<Vec<String>, StoreError> {
+        let fail = sqlite(self.file());
+        let connection = connect(self.file(), OpenFlags::default())?;
+        let mut statement = connection.prepare("PRAGMA integrity_check").map_err(&fail)?;
+        let rows = statement.query_map([], |row| row.get::<_, String>(0)).map_err(&fail)?;
+        let lines: Vec<String> = rows.collect::<Result<_, _>>().map_err(&fail)?;
+        Ok(lines.into_iter().filter(|line| line != "ok").collect())
+    }
+}
+
+fn doomed(connection: &Connection, keep: &Keep) -> rusqlite::Result<Vec<RunId>> {
+    let mut statement = connection.prepare(
+        "SELECT id, started_at, last_seq FROM runs
+         WHERE status NOT IN ('running', 'interrupted', 'in_doubt') ORDER BY id DESC",
+    )?;
+    let rows: Vec<(i64, i64)> =
+        statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<Result<_, _>>()?;
+    let oldest =
+        keep.age.map(|seconds| clock::now().as_microsecond() - (seconds as i64).saturating_mul(1_000_000));
+    let mut total: u64 = 0;
+    let mut doomed = Vec::new();
+    for (index, (id, started_at)) in rows.into_iter().enumerate() {
+        let run = RunId(id);
+        if keep.bytes.is_some() {
+            total += bytes(connection, run)?;
+        }
+        if oldest.is_some_and(|oldest| started_at < oldest)
+            || keep.count.is_some_and(|count| index as u64 >= count)
+            || keep.bytes.is_some_and(|limit| total > limit)
+        {
+            doomed.push(run);
+        }
+    }
+    doomed.reverse();
+    Ok(doomed)
+}
+
+fn bytes(connection: &Connection, run: RunId) -> rusqlite::Result<u64> {
+    let range = params![event_id(run, 0), event_id(run, i64::from(u32::MAX))];
+    // 64 bytes a row: key, time, hash and the tree around them.
+    let events: i64 = connection
+        .prepare_cached("SELECT coalesce(sum(length(body) + 64), 0) FROM events WHERE id > ?1 AND id <= ?2")?
+        .query_row(range, |row| row.get(0))?;
+    let chunks: i64 = connection
+        .prepare_cached("SELECT coalesce(sum(length(data) + 64), 0) FROM chunks WHERE id > ?1 AND id <= ?2")?
+        .query_row(range, |row| row.get(0))?;
+    Ok((events + chunks) as u64)
+}
+
+/// Returns the bytes that the database takes, its write-ahead log included.
+fn size(file: &Path) -> u64 {
+    let mut wal = file.as_os_str().to_owned();
+    wal.push("-wal");
+    [file, Path::new(&wal)]
+        .iter()
+        .filter_map(|path| std::fs::metadata(path).ok())
+        .map(|meta| meta.len())
+        .sum()
+}
