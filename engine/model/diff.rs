@@ -1,0 +1,1 @@
+//! Unified diffs of texts, and words for what cannot be shown as one.
