@@ -2,6 +2,7 @@
 
 pub mod address;
 pub mod capability;
+pub mod diff;
 pub mod effect;
 pub mod event;
 pub mod inventory;
