@@ -6,6 +6,8 @@ pub mod diff;
 pub mod effect;
 pub mod event;
 pub mod inventory;
+pub mod nearest;
 pub mod run;
 pub mod secret;
 pub mod signature;
+pub mod yaml;
