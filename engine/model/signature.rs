@@ -129,7 +129,11 @@ impl Signature {
             .map(|p| if p.optional { format!("[{}]", p.name) } else { p.name.to_owned() })
             .collect();
         if !self.options.is_empty() {
-            words.push(if self.required_options.is_empty() { "[#{ … }]".into() } else { "#{ … }".to_owned() });
+            words.push(if self.required_options.is_empty() {
+                "[#{ … }]".into()
+            } else {
+                "#{ … }".to_owned()
+            });
         }
         format!("{}({})", self.name, words.join(", "))
     }
