@@ -2,12 +2,16 @@
 
 pub mod address;
 pub mod capability;
+pub mod diagnostic;
 pub mod diff;
+pub mod duration;
 pub mod effect;
 pub mod event;
 pub mod inventory;
 pub mod nearest;
+pub mod parameter;
 pub mod run;
+pub mod runbook;
 pub mod secret;
 pub mod signature;
 pub mod yaml;
