@@ -10,6 +10,7 @@ pub mod event;
 pub mod inventory;
 pub mod nearest;
 pub mod parameter;
+pub mod plan;
 pub mod run;
 pub mod runbook;
 pub mod secret;

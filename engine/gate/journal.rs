@@ -1,0 +1,104 @@
+//! The journal: effect events by address. Resume and replay are look-ups in it.
+
+use std::collections::{HashMap, HashSet};
+
+use parking_lot::Mutex;
+use serde_json::Value;
+
+use crate::model::address::{Address, Branch};
+use crate::model::effect::Kind;
+use crate::model::event::{Event, Failure, Request, Verdict};
+
+/// What is recorded of one effect.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Recorded {
+    /// What it asked.
+    pub request: Request,
+    /// The state seen before.
+    pub pre: Value,
+    /// How it ended; `None` when it was begun only.
+    pub answer: Option<Answer>,
+}
+
+/// The recorded end of an effect.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Answer {
+    /// How.
+    pub verdict: Verdict,
+    /// What it gave.
+    pub value: Value,
+    /// Why it failed.
+    pub failure: Option<Failure>,
+    /// Whether a secret is missing from what was recorded.
+    pub redacted: bool,
+}
+
+/// All that a run has recorded so far.
+#[derive(Debug, Default)]
+pub struct Journal {
+    effects: Mutex<HashMap<Address, Recorded>>,
+    notes: HashMap<Branch, u32>,
+    deferred: HashSet<Branch>,
+    cleaned: HashSet<Branch>,
+}
+
+impl Journal {
+    /// Folds one more event in; events come in order.
+    pub fn apply(&mut self, event: Event) {
+        let effects = self.effects.get_mut();
+        match event {
+            Event::Intent { address, request, pre } => {
+                effects.insert(address, Recorded { request: *request, pre, answer: None });
+            }
+            Event::Outcome { address, verdict, value, failure, redacted, .. } => {
+                if let Some(recorded) = effects.get_mut(&address) {
+                    let failure = failure.map(|failure| *failure);
+                    recorded.answer = Some(Answer { verdict, value, failure, redacted });
+                }
+            }
+            Event::Forecast { address, request, pre, .. } => {
+                // A planned effect was not performed; replaying a plan answers as the plan did.
+                effects.insert(address, Recorded { request: *request, pre, answer: None });
+            }
+            Event::StepBegan { branch, .. }
+            | Event::StepEnded { branch, .. }
+            | Event::Message { branch, .. }
+            | Event::BranchBegan { branch, .. }
+            | Event::BranchEnded { branch, .. } => *self.notes.entry(branch).or_insert(0) += 1,
+            Event::Deferred { branch, .. } => {
+                self.deferred.insert(branch);
+            },
+            Event::CleanedUp { branch, .. } => {
+                self.cleaned.insert(branch);
+            },
+            Event::Started(_)
+            | Event::Resumed { .. }
+            | Event::Interrupted { .. }
+            | Event::Output { .. }
+            | Event::Lock { .. }
+            | Event::Artifact { .. }
+            | Event::CancelAsked { .. }
+            | Event::Ended { .. } => {}
+        }
+    }
+
+    /// Takes what is recorded at an address. Each address is asked for once, so memory shrinks as a resumed run goes on.
+    pub fn take(&self, address: &Address) -> Option<Recorded> {
+        self.effects.lock().remove(address)
+    }
+
+    /// Whether the run has recorded this note (a step, a message and the like), the `number`th of its branch.
+    pub fn has(&self, event: &Event, branch: &Branch, number: u32) -> bool {
+        match event {
+            Event::Deferred { branch, .. } => self.deferred.contains(branch),
+            Event::CleanedUp { branch, .. } => self.cleaned.contains(branch),
+            _ => number <= self.notes.get(branch).copied().unwrap_or(0),
+        }
+    }
+
+    /// Returns recorded effects that nobody has asked for yet, in no order.
+    pub fn left(&self) -> Vec<(Address, Kind, String)> {
+        let effects = self.effects.lock();
+        effects.iter().map(|(a, r)| (a.clone(), r.request.kind, r.request.effect.clone())).collect()
+    }
+}

@@ -1,0 +1,223 @@
+//! The proof that the gate let an effect through, and the only way to the world.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use crate::gate::output::Capture;
+use crate::gate::session::Gate;
+use crate::gate::Stop;
+use crate::model::address::Address;
+use crate::model::effect::Target;
+use crate::model::event::Failure;
+use crate::model::inventory::{Host, Inventory};
+use crate::model::run::Mode;
+use crate::model::secret::{Secret, SecretName};
+use crate::world::clock;
+use crate::world::transport::{Command, Exit, Fault};
+
+pub use crate::gate::output::Captured;
+
+/// A command that ran to its end.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Finished {
+    /// How it ended.
+    pub exit: Exit,
+    /// Standard output.
+    pub out: Captured,
+    /// Standard error.
+    pub err: Captured,
+}
+
+/// Handed to one effect for the time of one call; reaches only that effect's target.
+pub struct Permit<'a> {
+    gate: &'a Gate,
+    address: &'a Address,
+    target: &'a Target,
+    redacted: AtomicBool,
+}
+
+impl<'a> Permit<'a> {
+    pub(super) fn new(gate: &'a Gate, address: &'a Address, target: &'a Target) -> Self {
+        Self { gate, address, target, redacted: AtomicBool::new(false) }
+    }
+
+    /// Whether a secret was replaced in recorded output.
+    pub(super) fn is_redacted(&self) -> bool {
+        self.redacted.load(Ordering::Relaxed)
+    }
+
+    /// Returns the run's mode.
+    pub fn mode(&self) -> Mode {
+        self.gate.mode
+    }
+
+    /// Returns the effect's host.
+    pub fn host(&self) -> Result<&Arc<Host>, Failure> {
+        let name = self.target.host().ok_or_else(|| invalid("the effect has no host".to_owned()))?;
+        self.gate.inventory.host(name).ok_or_else(|| invalid(format!("there is no host `{name}`")))
+    }
+
+    /// Returns the inventory.
+    pub fn inventory(&self) -> &Inventory {
+        &self.gate.inventory
+    }
+
+    /// Runs a command on the effect's host; its output goes into the log as it comes, and up to `limit` bytes of each
+    /// stream are returned.
+    pub async fn run(&self, command: Command, limit: usize) -> Result<Finished, Failure> {
+        self.transport(command, limit, true).await
+    }
+
+    /// Runs a command of nlrun's own on the effect's host; its output is not part of the log.
+    pub async fn ask(&self, command: Command, limit: usize) -> Result<Finished, Failure> {
+        self.transport(command, limit, false).await
+    }
+
+    /// Opens the connection to the effect's host.
+    pub async fn connect(&self) -> Result<(), Failure> {
+        let host = self.host()?.clone();
+        let endpoint = self.gate.endpoint(&host).await?;
+        let connecting = self.gate.world.hosts().connect(&endpoint);
+        tokio::select! {
+            result = connecting => result.map_err(|fault| failure(fault, &host.name)),
+            () = self.gate.cancellation.token().cancelled() => Err(failure(Fault::Cancelled, &host.name)),
+        }
+    }
+
+    /// Drops the connection to the effect's host, for one that restarts.
+    pub async fn forget_connection(&self) -> Result<(), Failure> {
+        let host = self.host()?;
+        self.gate.world.hosts().forget(&host.name).await;
+        Ok(())
+    }
+
+    /// Whether a TCP port of the effect's host accepts connections.
+    pub async fn port_open(&self, port: u16, timeout: Duration) -> Result<bool, Failure> {
+        let host = self.host()?.clone();
+        let endpoint = self.gate.endpoint(&host).await?;
+        Ok(self.gate.world.port_open(&endpoint, port, timeout).await)
+    }
+
+    /// Reads a secret; from here on its value is replaced in everything that is recorded.
+    pub async fn secret(&self, name: &SecretName) -> Result<Secret, Failure> {
+        self.gate.secret(name).await
+    }
+
+    /// Keeps a file of the run.
+    pub async fn artifact(&self, name: &str, media: &str, bytes: &[u8]) -> Result<(), Failure> {
+        let bytes = self.gate.redactor.bytes(bytes);
+        self.gate.recorder.artifact(name, media, &bytes).await.map_err(|stop| unrecorded(&stop))
+    }
+
+    /// Records text as if it were the effect's standard output: for answers that are too long for an event.
+    pub async fn keep(&self, stream: &str, bytes: &[u8]) -> Result<(), Failure> {
+        for part in bytes.chunks(64 * 1024) {
+            let mut clean = Vec::with_capacity(part.len());
+            let mut streaming = self.gate.redactor.stream();
+            let mut replaced = streaming.push(part, &mut clean);
+            replaced |= streaming.finish(&mut clean);
+            if replaced {
+                self.redacted.store(true, Ordering::Relaxed);
+            }
+            self.gate.recorder.output(self.address, stream, &clean).await.map_err(|stop| unrecorded(&stop))?;
+        }
+        Ok(())
+    }
+
+    /// Asks the person at the terminal; `None` when nobody is there.
+    pub fn confirm(&self, question: &str) -> Option<bool> {
+        self.gate.ask.confirm(question)
+    }
+
+    /// Returns the current instant.
+    pub fn now(&self) -> Timestamp {
+        clock::now()
+    }
+
+    /// Waits; a cancelled run does not wait on.
+    pub async fn sleep(&self, duration: Duration) -> Result<(), Failure> {
+        tokio::select! {
+            () = tokio::time::sleep(duration) => Ok(()),
+            () = self.gate.cancellation.token().cancelled() => Err(cancelled()),
+        }
+    }
+
+    /// Returns the world's files: the project on this machine.
+    pub fn project(&self) -> &crate::world::project::Project {
+        self.gate.world.project()
+    }
+
+    async fn transport(&self, mut command: Command, limit: usize, logged: bool) -> Result<Finished, Failure> {
+        let host = self.host()?.clone();
+        let endpoint = self.gate.endpoint(&host).await?;
+        if let Some(sudo) = command.sudo.as_mut()
+            && sudo.password.is_none()
+            && let Some(name) = &host.connection.sudo_password
+        {
+            let name = SecretName::try_from(name.clone()).map_err(|error| invalid(error.to_string()))?;
+            let secret = self.gate.secret(&name).await?;
+            let text = secret.expose_str().map_err(|error| invalid(error.to_string()))?;
+            sudo.password = Some(zeroize::Zeroizing::new(text.to_owned()));
+        }
+        let mut capture = Capture::new(self.gate, self.address, limit, logged);
+        let cancel = self.gate.cancellation.token();
+        let result = self.gate.world.hosts().run(&endpoint, &command, &mut capture, cancel).await;
+        let ended = capture.finish().await;
+        if ended.redacted {
+            self.redacted.store(true, Ordering::Relaxed);
+        }
+        match result {
+            Ok(exit) => {
+                if let Some(stop) = ended.stop {
+                    return Err(unrecorded(&stop));
+                }
+                Ok(Finished { exit, out: ended.out, err: ended.err })
+            }
+            Err(fault) => {
+                let mut failure = failure(fault, &host.name);
+                // What had arrived before the fault helps to understand it.
+                let tail = ended.err.tail(400);
+                if !tail.is_empty() {
+                    failure.details["err"] = Value::String(tail);
+                }
+                Err(failure)
+            }
+        }
+    }
+}
+
+/// Makes a failure of the script's own doing: a wrong argument, an impossible request.
+pub fn invalid(message: String) -> Failure {
+    Failure { kind: "invalid".to_owned(), message, host: None, site: None, details: Value::Null }
+}
+
+/// Turns a transport's fault into a failure that scripts can branch on.
+pub fn failure(fault: Fault, host: &str) -> Failure {
+    let details = serde_json::to_value(&fault).unwrap_or_default();
+    let kind = details.get("fault").and_then(Value::as_str).unwrap_or("failed").to_owned();
+    Failure { kind, message: fault.to_string(), host: Some(host.to_owned()), site: None, details }
+}
+
+pub(super) fn cancelled() -> Failure {
+    Failure {
+        kind: "cancelled".to_owned(),
+        message: "cancelled".to_owned(),
+        host: None,
+        site: None,
+        details: json!({ "fault": "cancelled" }),
+    }
+}
+
+fn unrecorded(stop: &Stop) -> Failure {
+    Failure {
+        kind: "unrecorded".to_owned(),
+        message: stop.to_string(),
+        host: None,
+        site: None,
+        details: Value::Null,
+    }
+}

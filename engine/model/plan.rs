@@ -1,0 +1,109 @@
+//! A plan: the effects of a planned run, with everything needed to apply exactly them.
+
+use std::collections::{BTreeMap, HashMap};
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::model::address::Address;
+use crate::model::effect::Kind;
+use crate::model::event::{Event, Request};
+
+/// The format written by this version.
+pub const FORMAT: u32 = 1;
+
+/// A planned run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Plan {
+    /// The format's number.
+    pub format: u32,
+    /// Version of nlrun that made it.
+    pub version: String,
+    /// When it was made: microseconds since 1970, UTC.
+    pub made_at: i64,
+    /// The run that made it.
+    pub run: i64,
+    /// The runbook's path.
+    pub runbook: String,
+    /// Git commit of the project, when it is a checkout.
+    pub commit: Option<String>,
+    /// Whether the checkout had uncommitted changes.
+    pub dirty: bool,
+    /// The text of every script, by path.
+    pub sources: BTreeMap<String, String>,
+    /// The parameters as bound; secrets by name.
+    pub params: Value,
+    /// The inventory as it was.
+    pub inventory: Value,
+    /// Capabilities granted by answers.
+    pub allow: Vec<String>,
+    /// What it would do, in order.
+    pub effects: Vec<Planned>,
+    /// The line from which it could not go on.
+    pub incomplete: Option<String>,
+}
+
+/// One effect of a plan.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Planned {
+    /// Its place.
+    pub address: Address,
+    /// The effect's name.
+    pub effect: String,
+    /// Ensure or act; reads are done again and are not part of a plan.
+    pub kind: Kind,
+    /// Its target in words.
+    pub target: String,
+    /// What it asks.
+    pub request: Value,
+    /// The state that was seen.
+    pub pre: Value,
+    /// Whether it would change something.
+    pub changes: bool,
+}
+
+impl Planned {
+    /// Reads the planned effect out of an event of a planned run.
+    pub fn from_event(event: &Event) -> Option<Self> {
+        match event {
+            Event::Forecast { address, request, pre, changes, .. } => {
+                let Request { effect, kind, target, request, .. } = request.as_ref();
+                Some(Self {
+                    address: address.clone(),
+                    effect: effect.clone(),
+                    kind: *kind,
+                    target: target.to_string(),
+                    request: request.clone(),
+                    pre: pre.clone(),
+                    changes: *changes,
+                })
+            }
+            _ => None,
+        }
+    }
+}
+
+/// The planned effects by address, for the gate.
+#[derive(Debug, Default)]
+pub struct Expected {
+    effects: HashMap<Address, Planned>,
+    /// The line from which the plan could not go on.
+    pub incomplete: Option<String>,
+    /// Whether the run may go on past an incomplete plan's end.
+    pub beyond: bool,
+}
+
+impl Expected {
+    /// Takes the effects of a plan.
+    pub fn new(effects: Vec<Planned>, incomplete: Option<String>, beyond: bool) -> Self {
+        let effects = effects.into_iter().map(|planned| (planned.address.clone(), planned)).collect();
+        Self { effects, incomplete, beyond }
+    }
+
+    /// Returns the planned effect at an address.
+    pub fn at(&self, address: &Address) -> Option<&Planned> {
+        self.effects.get(address)
+    }
+}
