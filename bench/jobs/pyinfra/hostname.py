@@ -1,0 +1,3 @@
+from pyinfra.operations import server
+
+server.shell(commands=["hostname"])
