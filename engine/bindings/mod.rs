@@ -1,1 +1,85 @@
-//! What a runbook can ask for: one file an area.
+//! What a runbook can ask for: one file an area, one line here for each.
+//!
+//! `nlrun docs`, the check, the registration and the property tests all read [`ALL`].
+
+mod call;
+mod control;
+mod each;
+mod inventory;
+mod outcome;
+mod ssh;
+mod value;
+mod wait;
+
+use std::any::TypeId;
+use std::sync::{Arc, LazyLock};
+
+use rhai::{Dynamic, Module};
+
+pub use call::{Call, Raise, session_of, site_of};
+pub use each::run_clean_ups;
+pub use outcome::{Outcome, Result as HostResult};
+pub use value::{FailureValue, HostValue, SecretValue, json, to_dynamic};
+
+use crate::model::signature::Signature;
+
+/// An area of script functions.
+pub struct Binding {
+    /// The area's name (`ssh`).
+    pub area: &'static str,
+    /// What it is for, in a sentence.
+    pub doc: &'static str,
+    /// Its functions.
+    pub functions: &'static [Function],
+}
+
+/// One script function: what it looks like and what it does.
+pub struct Function {
+    /// What it looks like.
+    pub signature: Signature,
+    /// What it does.
+    pub run: fn(&mut Call<'_>) -> Result<Dynamic, Raise>,
+}
+
+/// Every area.
+pub const ALL: &[&Binding] = &[&control::BINDING, &each::BINDING, &inventory::BINDING, &ssh::BINDING, &wait::BINDING];
+
+/// Returns every signature.
+pub fn signatures() -> Vec<&'static Signature> {
+    ALL.iter().flat_map(|binding| binding.functions).map(|function| &function.signature).collect()
+}
+
+/// Returns the module with all functions and types, made once a process.
+pub fn module() -> Arc<Module> {
+    static MODULE: LazyLock<Arc<Module>> = LazyLock::new(|| {
+        let mut module = Module::new();
+        value::register(&mut module);
+        outcome::register(&mut module);
+        for function in ALL.iter().flat_map(|binding| binding.functions) {
+            register(&mut module, function);
+        }
+        module.build_index();
+        module.into()
+    });
+    MODULE.clone()
+}
+
+/// Registers a function once for each number of arguments that it takes.
+fn register(module: &mut Module, function: &'static Function) {
+    let (least, most) = function.signature.arity();
+    for count in least..=most {
+        let types = vec![TypeId::of::<Dynamic>(); count];
+        module.set_raw_fn(
+            function.signature.name,
+            rhai::FnNamespace::Internal,
+            rhai::FnAccess::Public,
+            types,
+            move |context, arguments| {
+                let at = context.call_position();
+                Call::new(&context, &function.signature, arguments)
+                    .and_then(|mut call| (function.run)(&mut call))
+                    .map_err(|raise| raise.into_script(at))
+            },
+        );
+    }
+}

@@ -79,7 +79,11 @@ impl Authority {
             return Ok(());
         }
         if !self.grants.iter().any(|grant| grant.covers(effect, target)) {
-            return Err(self.denied(effect, target, "whoever triggered the run has no grant for it".to_owned()));
+            return Err(self.denied(
+                effect,
+                target,
+                "whoever triggered the run has no grant for it".to_owned(),
+            ));
         }
         let line = line_for(effect, target);
         let Some(needs) = &self.needs else {
@@ -87,7 +91,8 @@ impl Authority {
             if allow.iter().any(|capability| capability.covers(effect, target)) {
                 return Ok(());
             }
-            let question = format!("`{}` has no NEEDS and wants `{line}`. Allow it for this run?", self.runbook);
+            let question =
+                format!("`{}` has no NEEDS and wants `{line}`. Allow it for this run?", self.runbook);
             return match ask.confirm(&question) {
                 Some(true) => {
                     allow.extend(line.parse::<Capability>());
@@ -128,13 +133,17 @@ impl Authority {
         if let Some(count) = *whole
             && count > 0
         {
-            let question = format!("`{}` is about to change all {count} hosts of the inventory. Go on?", self.runbook);
+            let question =
+                format!("`{}` is about to change all {count} hosts of the inventory. Go on?", self.runbook);
             match ask.confirm(&question) {
                 Some(true) => *whole = Some(0),
                 Some(false) => return Err(Stop::NotApproved { question, answer: "refused".to_owned() }),
                 None => {
                     return Err(Stop::NotApproved {
-                        question: format!("`{}` would change all {count} hosts of the inventory", self.runbook),
+                        question: format!(
+                            "`{}` would change all {count} hosts of the inventory",
+                            self.runbook
+                        ),
                         answer: "nobody is here to confirm; run with `--yes` if that is meant".to_owned(),
                     });
                 }
@@ -144,7 +153,12 @@ impl Authority {
     }
 
     fn denied(&self, effect: &str, target: &Target, hint: String) -> Stop {
-        Stop::Denied { runbook: self.runbook.clone(), effect: effect.to_owned(), target: target.to_string(), hint }
+        Stop::Denied {
+            runbook: self.runbook.clone(),
+            effect: effect.to_owned(),
+            target: target.to_string(),
+            hint,
+        }
     }
 }
 

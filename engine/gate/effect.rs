@@ -36,7 +36,16 @@ pub trait Effect: Serialize {
     }
 
     /// Does it.
-    async fn perform(&self, permit: &Permit<'_>, seen: &Seen<Self::Output>) -> Result<Done<Self::Output>, Failure>;
+    async fn perform(
+        &self,
+        permit: &Permit<'_>,
+        seen: &Seen<Self::Output>,
+    ) -> Result<Done<Self::Output>, Failure>;
+
+    /// Returns what plan mode may answer for an act: only what its author wrote down, never something made up.
+    fn expected(&self) -> Option<Self::Output> {
+        None
+    }
 
     /// Finds out whether an act that was begun before a crash happened; `pre` is what `observe` noted then.
     async fn probe(&self, _permit: &Permit<'_>, _pre: &Value) -> Result<Doubt<Self::Output>, Failure> {

@@ -67,10 +67,10 @@ impl Journal {
             | Event::BranchEnded { branch, .. } => *self.notes.entry(branch).or_insert(0) += 1,
             Event::Deferred { branch, .. } => {
                 self.deferred.insert(branch);
-            },
+            }
             Event::CleanedUp { branch, .. } => {
                 self.cleaned.insert(branch);
-            },
+            }
             Event::Started(_)
             | Event::Resumed { .. }
             | Event::Interrupted { .. }

@@ -7,9 +7,9 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use crate::gate::Stop;
 use crate::gate::output::Capture;
 use crate::gate::session::Gate;
-use crate::gate::Stop;
 use crate::model::address::Address;
 use crate::model::effect::Target;
 use crate::model::event::Failure;
@@ -123,7 +123,11 @@ impl<'a> Permit<'a> {
             if replaced {
                 self.redacted.store(true, Ordering::Relaxed);
             }
-            self.gate.recorder.output(self.address, stream, &clean).await.map_err(|stop| unrecorded(&stop))?;
+            self.gate
+                .recorder
+                .output(self.address, stream, &clean)
+                .await
+                .map_err(|stop| unrecorded(&stop))?;
         }
         Ok(())
     }

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::gate::authority::{Ask, Authority};
 use crate::gate::cancellation::Cancellation;
-use crate::gate::effect::{Doubt, Done, Effect, Kept, Seen};
+use crate::gate::effect::{Done, Doubt, Effect, Kept, Seen};
 use crate::gate::journal::{Journal, Recorded};
 use crate::gate::permit::{cancelled, failure, invalid};
 use crate::gate::recorder::Recorder;
@@ -344,9 +344,10 @@ impl<E: Effect> Placed<'_, E> {
                 } else {
                     describe(E::KIND, E::NAME, &self.target.to_string())
                 },
-                hint: "the script must ask for the same effects again: does it depend on something that is not \
+                hint:
+                    "the script must ask for the same effects again: does it depend on something that is not \
                        journaled?"
-                    .to_owned(),
+                        .to_owned(),
             }
             .into());
         }
@@ -446,7 +447,8 @@ impl<E: Effect> Placed<'_, E> {
             }
             Kind::Act => {
                 if planned {
-                    return self.forecast(Seen::unknown()).await;
+                    let output = self.effect.expected();
+                    return self.forecast(Seen { output, ..Seen::unknown() }).await;
                 }
                 self.compare_with_plan(None, true)?;
                 let seen = match self.effect.observe(&permit).await {
@@ -457,7 +459,8 @@ impl<E: Effect> Placed<'_, E> {
                     }
                 };
                 // Connecting changes nothing, so it need not wait until the intent is on disk.
-                let (intent, connected) = tokio::join!(self.intent(seen.pre.clone(), true), self.connect(&permit));
+                let (intent, connected) =
+                    tokio::join!(self.intent(seen.pre.clone(), true), self.connect(&permit));
                 intent?;
                 let result = match connected {
                     Ok(()) => self.within(&permit, &seen).await,
@@ -576,7 +579,8 @@ impl<E: Effect> Placed<'_, E> {
         let mut redacted = permit.is_redacted();
         match result {
             Ok(done) => {
-                let mut value = serde_json::to_value(&done.output).map_err(|error| invalid(error.to_string()))?;
+                let mut value =
+                    serde_json::to_value(&done.output).map_err(|error| invalid(error.to_string()))?;
                 redacted |= gate.redactor.json(&mut value);
                 let diff = done.diff.or_else(|| seen.diff.clone());
                 let event = Event::Outcome {

@@ -33,7 +33,9 @@ pub enum Stop {
         hint: String,
     },
     /// An act was begun before a crash, and nobody knows whether it happened.
-    #[error("`{effect}` on `{target}` ({address}) was begun before the run was interrupted; it may have happened")]
+    #[error(
+        "`{effect}` on `{target}` ({address}) was begun before the run was interrupted; it may have happened"
+    )]
     InDoubt {
         /// The place.
         address: Address,
@@ -91,9 +93,10 @@ impl Stop {
     /// Returns how a run ends that was stopped by it.
     pub fn status(&self) -> Status {
         match self {
-            Self::Denied { .. } | Self::Diverged { .. } | Self::BeyondPlan { .. } | Self::NotApproved { .. } => {
-                Status::Stopped
-            }
+            Self::Denied { .. }
+            | Self::Diverged { .. }
+            | Self::BeyondPlan { .. }
+            | Self::NotApproved { .. } => Status::Stopped,
             Self::InDoubt { .. } => Status::InDoubt,
             Self::Cancelled { .. } => Status::Cancelled,
             Self::TimedOut { .. } => Status::TimedOut,
@@ -111,7 +114,8 @@ impl Stop {
                 "look at the target, then `nlrun resume RUN --done {address}` if it happened, or `--again {address}`"
             )),
             Self::BeyondPlan { .. } => Some(
-                "make a new plan now that more is known, or apply with `--beyond` to go on without one".to_owned(),
+                "make a new plan now that more is known, or apply with `--beyond` to go on without one"
+                    .to_owned(),
             ),
             Self::Unrecorded(_) => Some("make room, then `nlrun resume RUN`".to_owned()),
             Self::Cancelled { .. }

@@ -1,0 +1,169 @@
+//! What an act returns, and what one host of a fan-out came to. In plan mode an act's outcome has no answer.
+
+use std::sync::Arc;
+
+use rhai::{Dynamic, EvalAltResult, Module, Position};
+use serde_json::{Map, Value, json};
+
+use crate::bindings::call::Raise;
+use crate::bindings::value::{self, FailureValue, text, to_dynamic};
+use crate::gate::permit::invalid;
+use crate::gate::Stop;
+use crate::model::event::{Failure, Site, Verdict};
+
+/// The answer of an effect, or the knowledge that there is none yet.
+#[derive(Debug, Clone)]
+pub enum Outcome {
+    /// What it answered.
+    Known(Arc<Map<String, Value>>),
+    /// Plan mode only listed the effect.
+    Unplanned {
+        /// The effect's name.
+        effect: &'static str,
+        /// Where it was asked for.
+        site: Site,
+    },
+}
+
+impl Outcome {
+    /// Makes an outcome from its fields.
+    pub fn known(fields: Value) -> Self {
+        match fields {
+            Value::Object(map) => Self::Known(Arc::new(map)),
+            other => Self::Known(Arc::new(Map::from_iter([("value".to_owned(), other)]))),
+        }
+    }
+
+    pub(super) fn unplanned(effect: &'static str, site: Site) -> Self {
+        Self::Unplanned { effect, site }
+    }
+
+    fn fields(&self) -> Answer<&Map<String, Value>> {
+        match self {
+            Self::Known(fields) => Ok(fields),
+            Self::Unplanned { effect, site } => Err(Raise::from(Stop::PlanEnds {
+                site: site.clone(),
+                effect: (*effect).to_owned(),
+            })
+            .into_script(Position::NONE)),
+        }
+    }
+
+    fn get(&self, key: &str) -> Answer<Dynamic> {
+        let fields = self.fields()?;
+        if fields.get("truncated").and_then(Value::as_array).is_some_and(|cut| cut.iter().any(|name| name == key)) {
+            let message = format!("`.{key}` is longer than `max_output` allows; the log has all of it");
+            return Err(Raise::from(invalid(message)).into_script(Position::NONE));
+        }
+        match fields.get(key) {
+            Some(value) => to_dynamic(value),
+            None => {
+                let known: Vec<&str> = fields.keys().map(String::as_str).collect();
+                let message = format!("this outcome has no `.{key}`; it has {}", known.join(", "));
+                Err(Raise::from(invalid(message)).into_script(Position::NONE))
+            }
+        }
+    }
+
+    /// Returns the fields as JSON.
+    pub fn json(&self) -> std::result::Result<Value, Failure> {
+        match self {
+            Self::Known(fields) => Ok(Value::Object(fields.as_ref().clone())),
+            Self::Unplanned { effect, .. } => Err(invalid(format!("in a plan nobody knows what `{effect}` answers"))),
+        }
+    }
+}
+
+type Answer<T> = std::result::Result<T, Box<EvalAltResult>>;
+
+/// What one host of a fan-out came to: `.host .status .ok .changed .value .error`.
+#[derive(Debug, Clone)]
+pub struct Result {
+    /// The host's name.
+    pub host: String,
+    /// How it ended.
+    pub verdict: Verdict,
+    /// What its function returned.
+    pub value: Dynamic,
+    /// Why it failed, was skipped or was unreachable.
+    pub failure: Option<Arc<Failure>>,
+    /// In plan mode, the act because of which nobody knows how it would end.
+    pub unplanned: Option<Site>,
+}
+
+impl Result {
+    fn known(&self) -> Answer<&Self> {
+        match &self.unplanned {
+            None => Ok(self),
+            Some(site) => Err(Raise::from(Stop::PlanEnds { site: site.clone(), effect: "each".to_owned() })
+                .into_script(Position::NONE)),
+        }
+    }
+
+    /// Returns the fields as JSON.
+    pub fn json(&self) -> std::result::Result<Value, Failure> {
+        if self.unplanned.is_some() {
+            return Err(invalid(format!("in a plan nobody knows how `{}` ends", self.host)));
+        }
+        Ok(json!({
+            "host": self.host,
+            "status": self.verdict.as_str(),
+            "value": value::json(&self.value)?,
+            "error": self.failure.as_ref().map(|failure| failure.message.clone()),
+        }))
+    }
+}
+
+/// Registers both types and their getters.
+pub(super) fn register(module: &mut Module) {
+    module.set_custom_type::<Outcome>("outcome");
+    for key in FIELDS {
+        module.set_getter_fn(key, move |outcome: &mut Outcome| outcome.get(key));
+    }
+    module.set_native_fn("get", |outcome: &mut Outcome, key: rhai::ImmutableString| outcome.get(&key));
+    text(module, |outcome: &mut Outcome| {
+        let fields = outcome.fields()?;
+        Ok(serde_json::to_string(fields).unwrap_or_default())
+    });
+    for operator in ["==", "!=", "in", "contains"] {
+        module.set_native_fn(operator, move |a: Outcome, b: Dynamic| compare(&a, operator, &b));
+        module.set_native_fn(operator, move |a: Dynamic, b: Outcome| compare(&b, operator, &a));
+    }
+
+    module.set_custom_type::<Result>("result");
+    module.set_getter_fn("host", |result: &mut Result| Ok(result.host.clone()));
+    module.set_getter_fn("status", |result: &mut Result| result.known().map(|r| r.verdict.as_str().to_owned()));
+    module.set_getter_fn("ok", |result: &mut Result| {
+        result.known().map(|r| matches!(r.verdict, Verdict::Ok | Verdict::Changed))
+    });
+    for (key, verdict) in [
+        ("changed", Verdict::Changed),
+        ("failed", Verdict::Failed),
+        ("skipped", Verdict::Skipped),
+        ("unreachable", Verdict::Unreachable),
+    ] {
+        module.set_getter_fn(key, move |result: &mut Result| result.known().map(|r| r.verdict == verdict));
+    }
+    module.set_getter_fn("value", |result: &mut Result| result.known().map(|r| r.value.clone()));
+    module.set_getter_fn("error", |result: &mut Result| {
+        let result = result.known()?;
+        Ok(result.failure.clone().map_or(Dynamic::UNIT, |failure| Dynamic::from(FailureValue(failure))))
+    });
+    text(module, |result: &mut Result| {
+        let result = result.known()?;
+        let reason = result.failure.as_ref().map(|failure| format!(" ({})", failure.message)).unwrap_or_default();
+        Ok(format!("{}: {}{reason}", result.host, result.verdict.as_str()))
+    });
+}
+
+/// Every field that some outcome has.
+const FIELDS: [&str; 14] = [
+    "ok", "code", "signal", "out", "err", "ms", "host", "changed", "value", "pid", "before_boot_id", "after_boot_id",
+    "seconds", "path",
+];
+
+fn compare(outcome: &Outcome, operator: &str, other: &Dynamic) -> Answer<bool> {
+    outcome.fields()?;
+    let message = format!("an outcome cannot be used with `{operator}` and `{other}`; name a field, such as `.out`");
+    Err(Raise::from(invalid(message)).into_script(Position::NONE))
+}
