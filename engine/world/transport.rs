@@ -137,7 +137,10 @@ impl Fault {
     pub fn is_unreachable(&self) -> bool {
         matches!(
             self,
-            Self::Unreachable { .. } | Self::Refused { .. } | Self::HostKey { .. } | Self::Authentication { .. }
+            Self::Unreachable { .. }
+                | Self::Refused { .. }
+                | Self::HostKey { .. }
+                | Self::Authentication { .. }
         )
     }
 }
