@@ -1,1 +1,2 @@
 //! Builders: a project in a temporary folder, a real `sshd`, a faulty SSH server.
+pub mod sshd;

@@ -1,1 +1,15 @@
-//! SSH over russh: one connection a host for the whole run, many channels on it.
+//! SSH: one connection a host, many channels on it.
+
+mod algorithms;
+mod authenticate;
+mod connect;
+mod connection;
+mod exec;
+mod identities;
+mod known_hosts;
+mod stream;
+mod trust;
+
+pub(super) use connect::{Shared, dial_tcp};
+pub(super) use connection::Connection;
+pub(super) use exec::run;

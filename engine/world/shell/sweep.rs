@@ -1,0 +1,77 @@
+//! The script that ends a command with all it started.
+
+use std::sync::Arc;
+
+use crate::world::transport::{Command, Line, Sudo};
+
+/// Builds the command that ends the process group of `shell`, its session and its descendants.
+///
+/// SIGTERM first, SIGKILL for what is left after two seconds. It exits with 0 when nothing is left. Where
+/// `/proc` is not Linux's, the process group alone is ended. Asking sshd with a "signal" request is not enough:
+/// it refuses for root, for forced commands, and cannot reach what sudo started.
+pub fn sweeping(shell: u32, sudo: Option<&Sudo>) -> Command {
+    Command {
+        line: Line::Shell(SCRIPT.replace("SHELL_PID", &shell.to_string())),
+        stdin: Arc::from([]),
+        env: Vec::new(),
+        cwd: None,
+        sudo: sudo.cloned(),
+        timeout: None,
+        detach: false,
+    }
+}
+
+const SCRIPT: &str = r#"p=SHELL_PID
+find_left() {
+  left=; more=1
+  while [ "$more" ]; do
+    more=
+    for d in /proc/[0-9]*; do
+      n=${d#/proc/}
+      case " $left " in *" $n "*) continue;; esac
+      { read -r s <"$d/stat"; } 2>/dev/null || continue
+      set -- ${s##*) }
+      case $1 in Z|X) continue;; esac
+      case " $left " in *" $2 "*) left="$left $n"; more=1; continue;; esac
+      if [ "$n" = "$p" ] || [ "$2" = "$p" ] || [ "$3" = "$p" ] || [ "$4" = "$p" ]; then
+        left="$left $n"; more=1
+      fi
+    done
+  done
+}
+if [ ! -r /proc/self/stat ]; then
+  kill -TERM -- "-$p" 2>/dev/null || exit 0
+  sleep 2
+  kill -KILL -- "-$p" 2>/dev/null
+  exit 0
+fi
+find_left
+[ -z "$left" ] && exit 0
+kill -TERM $left 2>/dev/null
+i=0
+while [ $i -lt 20 ]; do
+  sleep 0.1 2>/dev/null || { sleep 1; i=$((i + 9)); }
+  i=$((i + 1))
+  find_left
+  [ -z "$left" ] && exit 0
+done
+for i in 1 2 3 4 5; do
+  kill -KILL $left 2>/dev/null
+  sleep 0.1 2>/dev/null || sleep 1
+  find_left
+  [ -z "$left" ] && exit 0
+done
+exit 1
+"#;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_script_names_the_process_once() {
+        let Line::Shell(script) = sweeping(4711, None).line else { panic!("a line for the shell") };
+        assert!(script.starts_with("p=4711\n"));
+        assert!(!script.contains("SHELL_PID"));
+    }
+}

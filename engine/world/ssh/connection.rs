@@ -1,0 +1,221 @@
+//! One live connection: hands out channels, keeps one opened ahead, and ends politely.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use russh::client::{Handle, Msg};
+use russh::{Channel, ChannelMsg, ChannelOpenFailure, Disconnect};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::time::{Instant, sleep, timeout};
+
+use super::connect::{Client, State};
+use crate::world::host::Endpoint;
+use crate::world::transport::Fault;
+
+/// An authenticated connection to one host.
+pub(crate) struct Connection {
+    handle: Handle<Client>,
+    state: Arc<State>,
+    permits: Arc<Semaphore>,
+    running: AtomicUsize,
+    ahead: Mutex<Option<oneshot::Receiver<Lease>>>,
+    opens_ahead: bool,
+    patience: Duration,
+    /// The jump host's connection, which this one lives in.
+    _via: Option<Arc<Connection>>,
+}
+
+/// A channel, and the right to have it open.
+pub(super) struct Lease {
+    /// The channel, on which nothing has been asked yet.
+    pub channel: Channel<Msg>,
+    /// Returned to the connection when dropped.
+    pub permit: OwnedSemaphorePermit,
+}
+
+impl Connection {
+    /// Wraps a session that has logged in.
+    pub(super) fn new(
+        handle: Handle<Client>,
+        state: Arc<State>,
+        endpoint: &Endpoint,
+        via: Option<Arc<Self>>,
+        channels: usize,
+    ) -> Self {
+        Self {
+            handle,
+            state,
+            permits: Arc::new(Semaphore::new(channels)),
+            running: AtomicUsize::new(0),
+            ahead: Mutex::new(None),
+            // Network gear often allows one session, and an unused one can lock others out.
+            opens_ahead: endpoint.posix && !endpoint.legacy,
+            patience: endpoint.connect_timeout,
+            _via: via,
+        }
+    }
+
+    /// Whether the session is over.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.handle.is_closed() || self.state.ended.is_cancelled()
+    }
+
+    /// The fault of a command that was on this connection when it ended.
+    pub(super) fn lost(&self) -> Fault {
+        Fault::Lost { reason: self.state.end() }
+    }
+
+    /// Takes the channel that was opened ahead, or opens one when fewer than the limit are in use.
+    pub(super) async fn lease(&self) -> Result<Lease, Fault> {
+        let ahead = self.ahead.lock().take();
+        if let Some(ahead) = ahead
+            && let Ok(mut lease) = ahead.await
+            && is_open(&mut lease.channel).await
+        {
+            return Ok(lease);
+        }
+        let permit = Arc::clone(&self.permits).acquire_owned().await.expect("the semaphore is never closed");
+        Ok(Lease { channel: self.open().await?, permit })
+    }
+
+    /// Counts a command that uses a channel, until the guard is dropped.
+    pub(super) fn run(&self) -> Running<'_> {
+        self.running.fetch_add(1, Ordering::Relaxed);
+        Running(&self.running)
+    }
+
+    /// Opens the next channel while a command runs, so that the next command costs one round trip instead of two.
+    pub(super) fn open_ahead(self: &Arc<Self>) {
+        if !self.opens_ahead {
+            return;
+        }
+        let mut ahead = self.ahead.lock();
+        if ahead.is_some() {
+            return;
+        }
+        let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() else { return };
+        let (sender, receiver) = oneshot::channel();
+        *ahead = Some(receiver);
+        drop(ahead);
+        let this = Arc::clone(self);
+        tokio::spawn(async move {
+            if let Ok(channel) = this.handle.channel_open_session().await
+                && let Err(lease) = sender.send(Lease { channel, permit })
+            {
+                let _ = lease.channel.close().await;
+            }
+        });
+    }
+
+    /// Opens a channel at once, beyond the limit: for ending what runs on another one.
+    pub(super) async fn open_now(&self) -> Result<Channel<Msg>, Fault> {
+        self.handle.channel_open_session().await.map_err(|error| self.explain(&error))
+    }
+
+    async fn open(&self) -> Result<Channel<Msg>, Fault> {
+        let until = Instant::now() + self.patience;
+        let mut pause = Duration::from_millis(5);
+        loop {
+            let error = match self.handle.channel_open_session().await {
+                Ok(channel) => return Ok(channel),
+                Err(error) => error,
+            };
+            // sshd's MaxSessions: it says "connect failed", and frees a session only some time after its end.
+            let is_full = matches!(
+                error,
+                russh::Error::ChannelOpenFailure(
+                    ChannelOpenFailure::ConnectFailed | ChannelOpenFailure::ResourceShortage
+                )
+            );
+            let may_wait = self.running.load(Ordering::Relaxed) > 0 || Instant::now() < until;
+            if !is_full || !may_wait {
+                return Err(self.explain(&error));
+            }
+            self.close_ahead().await;
+            sleep(pause).await;
+            pause = (pause * 2).min(Duration::from_millis(200));
+        }
+    }
+
+    async fn close_ahead(&self) {
+        let ahead = self.ahead.lock().take();
+        if let Some(ahead) = ahead
+            && let Ok(lease) = ahead.await
+        {
+            let _ = lease.channel.close().await;
+        }
+    }
+
+    /// Opens a tunnel to `address`:`port` as seen from this host.
+    pub(super) async fn open_tunnel(&self, address: &str, port: u16) -> Result<Channel<Msg>, Fault> {
+        let opened = self.handle.channel_open_direct_tcpip(address, u32::from(port), "127.0.0.1", 0).await;
+        opened.map_err(|error| match (&error, self.state.take_refusal()) {
+            (russh::Error::ChannelOpenFailure(_), Some(text)) if text.contains("refused") => {
+                Fault::Refused { address: format!("{address}:{port}") }
+            }
+            (russh::Error::ChannelOpenFailure(_), text) => Fault::Unreachable {
+                reason: format!(
+                    "{address}:{port} through the jump host: {}",
+                    text.unwrap_or_else(|| error.to_string())
+                ),
+            },
+            _ => self.explain(&error),
+        })
+    }
+
+    /// Whether a TCP port answers this host.
+    pub(crate) async fn reaches(&self, address: &str, port: u16) -> bool {
+        match self.open_tunnel(address, port).await {
+            Ok(channel) => {
+                let _ = channel.close().await;
+                true
+            }
+            Err(_) => false,
+        }
+    }
+
+    fn explain(&self, error: &russh::Error) -> Fault {
+        match error {
+            russh::Error::ChannelOpenFailure(_) => {
+                let said = self.state.take_refusal().map(|text| format!(": {text}")).unwrap_or_default();
+                Fault::Protocol { reason: format!("the server opens no channel{said}") }
+            }
+            _ => self.lost(),
+        }
+    }
+
+    /// Says goodbye and waits a little for the session's end.
+    pub(crate) async fn close(&self) {
+        self.ahead.lock().take();
+        let goodbye = async {
+            let _ = self.handle.disconnect(Disconnect::ByApplication, "", "").await;
+            self.state.ended.cancelled().await;
+        };
+        let _ = timeout(Duration::from_secs(1), goodbye).await;
+    }
+}
+
+/// Counts one running command while it lives.
+pub(super) struct Running<'a>(&'a AtomicUsize);
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Whether a channel that waited was not closed by the server meanwhile.
+async fn is_open(channel: &mut Channel<Msg>) -> bool {
+    loop {
+        tokio::select! {
+            biased;
+            message = channel.wait() => match message {
+                None | Some(ChannelMsg::Close | ChannelMsg::Eof) => return false,
+                Some(_) => {}
+            },
+            () = std::future::ready(()) => return true,
+        }
+    }
+}

@@ -1,0 +1,250 @@
+//! Runs one command on a channel: output as it comes, standard input, and an end to all it started.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use russh::client::Msg;
+use russh::{Channel, ChannelMsg, ChannelReadHalf, ChannelWriteHalf, Sig};
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout};
+use tokio_util::sync::CancellationToken;
+
+use super::connection::Connection;
+use crate::world::host::Endpoint;
+use crate::world::shell::{Dialog, Gate, Halt, Nowhere, Script, bare, compose, password_refused, sweeping};
+use crate::world::transport::{Command, Exit, Fault, Sink, SinkClosed, Stream};
+
+/// How long a command that was told to end may take for it before its channel is closed.
+const GRACE: Duration = Duration::from_secs(8);
+/// The longest piece of standard input sent at once.
+const PIECE: usize = 32 * 1024;
+
+/// Runs `command` and returns how it ended, or why nobody knows.
+///
+/// Dropping the future leaves the command to itself; `cancel` is the way to end it.
+pub(crate) async fn run<S: Sink>(
+    connection: &Arc<Connection>,
+    endpoint: &Endpoint,
+    command: &Command,
+    sink: &mut S,
+    cancel: &CancellationToken,
+) -> Result<Exit, Fault> {
+    let script = if endpoint.posix {
+        compose(command)
+    } else {
+        bare(command).ok_or_else(|| Fault::Protocol {
+            reason: format!(
+                "`{}` has no POSIX shell, so environment, directory, sudo and detaching cannot work",
+                endpoint.name
+            ),
+        })?
+    };
+    let lease = tokio::select! {
+        lease = connection.lease() => lease?,
+        () = cancel.cancelled() => return Err(Fault::Cancelled),
+    };
+    let _running = connection.run();
+    let call = Call { connection, command };
+    let result = call.run(lease.channel, script, sink, cancel).await;
+    drop(lease.permit);
+    result
+}
+
+struct Call<'a> {
+    connection: &'a Arc<Connection>,
+    command: &'a Command,
+}
+
+/// What has been heard from the server so far.
+struct Hearing {
+    dialog: Dialog,
+    code: Option<i32>,
+    signal: Option<String>,
+    has_begun: bool,
+}
+
+impl Call<'_> {
+    async fn run<S: Sink>(
+        &self,
+        channel: Channel<Msg>,
+        script: Script,
+        sink: &mut S,
+        cancel: &CancellationToken,
+    ) -> Result<Exit, Fault> {
+        let started = Instant::now();
+        let (mut read, write) = channel.split();
+        let (dialog, gate) = Dialog::new(script.marks);
+        let mut hearing = Hearing { dialog, code: None, signal: None, has_begun: false };
+        let feeding = self.feed(&write, script.text, gate);
+        tokio::pin!(feeding);
+        let mut is_feeding = true;
+        let limit = self.command.timeout;
+        let expiry = tokio::time::sleep_until(started + limit.unwrap_or(Duration::from_secs(86400 * 365)));
+        tokio::pin!(expiry);
+
+        let halt = loop {
+            tokio::select! {
+                message = read.wait() => {
+                    let Some(message) = message else { break Halt::Ended };
+                    if let Err(halt) = hearing.hear(message, sink).await {
+                        break halt;
+                    }
+                }
+                () = &mut feeding, if is_feeding => is_feeding = false,
+                () = cancel.cancelled() => {
+                    self.stop(&mut read, &write, &mut hearing, sink).await;
+                    return Err(Fault::Cancelled);
+                }
+                () = &mut expiry, if limit.is_some() => {
+                    self.stop(&mut read, &write, &mut hearing, sink).await;
+                    return Err(Fault::TimedOut { seconds: limit.unwrap_or_default().as_secs() });
+                }
+            }
+        };
+        match halt {
+            Halt::Ended => {}
+            Halt::Unrecorded => {
+                self.stop(&mut read, &write, &mut hearing, &mut Nowhere).await;
+                return Err(Fault::Unrecorded);
+            }
+            Halt::ExecRefused => {
+                let _ = write.close().await;
+                return Err(Fault::Protocol { reason: "the server refuses to run commands".to_owned() });
+            }
+            Halt::PasswordRefused => {
+                self.stop(&mut read, &write, &mut hearing, &mut Nowhere).await;
+                return Err(password_refused(self.command.sudo.as_ref()));
+            }
+        }
+        hearing.dialog.finish(sink).await?;
+        let ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        match (hearing.code, hearing.signal) {
+            (None, None) if self.connection.is_closed() => Err(self.connection.lost()),
+            (None, None) => {
+                Err(Fault::Lost { reason: "the channel was closed without an exit status".to_owned() })
+            }
+            (code, signal) => Ok(Exit { code, signal, ms }),
+        }
+    }
+
+    /// Asks for the command and sends its standard input; errors show up as the channel's end.
+    async fn feed(&self, write: &ChannelWriteHalf<Msg>, text: String, mut gate: watch::Receiver<Gate>) {
+        if write.exec(true, text).await.is_err() {
+            return;
+        }
+        self.connection.open_ahead();
+        if let Some(password) = self.command.sudo.as_ref().and_then(|sudo| sudo.password.as_ref()) {
+            let Ok(opened) = gate.wait_for(|gate| *gate != Gate::Shut).await.map(|gate| *gate) else {
+                return;
+            };
+            if opened == Gate::Password {
+                let mut line = zeroize::Zeroizing::new(password.as_bytes().to_vec());
+                line.push(b'\n');
+                if write.data(line.as_slice()).await.is_err() {
+                    return;
+                }
+                if gate.wait_for(|gate| *gate == Gate::Open).await.is_err() {
+                    return;
+                }
+            }
+        }
+        for piece in self.command.stdin.chunks(PIECE) {
+            if write.data_bytes(piece.to_vec()).await.is_err() {
+                return;
+            }
+        }
+        let _ = write.eof().await;
+    }
+
+    /// Ends what the command started, while what it still says is taken in.
+    async fn stop<S: Sink>(
+        &self,
+        read: &mut ChannelReadHalf,
+        write: &ChannelWriteHalf<Msg>,
+        hearing: &mut Hearing,
+        sink: &mut S,
+    ) {
+        let ending = self.end(write, hearing.dialog.shell);
+        tokio::pin!(ending);
+        let mut is_ending = true;
+        let listen = async {
+            let mut is_open = true;
+            while is_open || is_ending {
+                tokio::select! {
+                    message = read.wait(), if is_open => match message {
+                        Some(message) => match hearing.hear(message, sink).await {
+                            Ok(()) | Err(Halt::PasswordRefused | Halt::Unrecorded) => {}
+                            Err(Halt::Ended | Halt::ExecRefused) => is_open = false,
+                        },
+                        None => is_open = false,
+                    },
+                    () = &mut ending, if is_ending => is_ending = false,
+                }
+            }
+        };
+        let _ = timeout(GRACE, listen).await;
+        let _ = write.close().await;
+    }
+
+    async fn end(&self, write: &ChannelWriteHalf<Msg>, shell: Option<u32>) {
+        let Some(shell) = shell else {
+            // No shell of ours: the server is asked, and most network gear does not even know the request.
+            let _ = write.signal(Sig::TERM).await;
+            tokio::time::sleep(Duration::from_secs(2)).await;
+            let _ = write.signal(Sig::KILL).await;
+            return;
+        };
+        let channel = match self.connection.open_now().await {
+            Ok(channel) => channel,
+            Err(_) if self.connection.is_closed() => return,
+            Err(_) => {
+                // The server allows no second session: ours is given up for the one that ends it.
+                let _ = write.close().await;
+                let patience = async {
+                    loop {
+                        match self.connection.open_now().await {
+                            Ok(channel) => return Some(channel),
+                            Err(_) if self.connection.is_closed() => return None,
+                            Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+                        }
+                    }
+                };
+                let Ok(Some(channel)) = timeout(GRACE / 2, patience).await else { return };
+                channel
+            }
+        };
+        let sweeping = sweeping(shell, self.command.sudo.as_ref());
+        let call = Call { connection: self.connection, command: &sweeping };
+        let script = compose(&sweeping);
+        let exit = Box::pin(call.run(channel, script, &mut Nowhere, &CancellationToken::new())).await;
+        if !matches!(exit, Ok(Exit { code: Some(0), .. })) {
+            tracing::warn!(shell, "what a stopped command started may still run");
+        }
+    }
+}
+
+impl Hearing {
+    async fn hear<S: Sink>(&mut self, message: ChannelMsg, sink: &mut S) -> Result<(), Halt> {
+        match message {
+            ChannelMsg::Data { data } => {
+                self.has_begun = true;
+                sink.take(Stream::Out, &data).await.map_err(|SinkClosed| Halt::Unrecorded)?;
+            }
+            ChannelMsg::ExtendedData { data, ext: 1 } => self.dialog.hear(&data, sink).await?,
+            ChannelMsg::ExitStatus { exit_status } => self.code = i32::try_from(exit_status).ok(),
+            ChannelMsg::ExitSignal { signal_name, .. } => self.signal = Some(name(&signal_name)),
+            ChannelMsg::Failure if !self.has_begun => return Err(Halt::ExecRefused),
+            ChannelMsg::Success => self.has_begun = true,
+            ChannelMsg::Close => return Err(Halt::Ended),
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+fn name(signal: &Sig) -> String {
+    match signal {
+        Sig::Custom(name) => name.clone(),
+        known => format!("{known:?}"),
+    }
+}

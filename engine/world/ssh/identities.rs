@@ -1,0 +1,86 @@
+//! Private keys and certificates from files, read and decrypted once for all hosts of a run.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use russh::keys::{Certificate, PrivateKey, PublicKey};
+use tokio::sync::Mutex;
+use zeroize::Zeroizing;
+
+/// Keys that were read, by path.
+#[derive(Debug, Default)]
+pub(super) struct Identities(Mutex<HashMap<PathBuf, Arc<PrivateKey>>>);
+
+impl Identities {
+    /// Returns the private key in `path`; an error is the sentence for the operator.
+    ///
+    /// The lock is held while a key is decrypted: its key derivation is slow on purpose, and 200 hosts share it.
+    pub(super) async fn load(
+        &self,
+        path: &Path,
+        passphrase: Option<&Zeroizing<String>>,
+    ) -> Result<Arc<PrivateKey>, String> {
+        let mut keys = self.0.lock().await;
+        if let Some(key) = keys.get(path) {
+            return Ok(Arc::clone(key));
+        }
+        let key = read(path.to_owned(), passphrase.cloned()).await?;
+        keys.insert(path.to_owned(), Arc::clone(&key));
+        Ok(key)
+    }
+}
+
+async fn read(path: PathBuf, passphrase: Option<Zeroizing<String>>) -> Result<Arc<PrivateKey>, String> {
+    let shown = path.display().to_string();
+    let text = tokio::fs::read_to_string(&path)
+        .await
+        .map(Zeroizing::new)
+        .map_err(|error| format!("{shown} ({error})"))?;
+    let decode = move || {
+        let passphrase = passphrase.as_ref().map(|text| text.as_str());
+        // Without a passphrase an encrypted key must say so instead of failing to parse with an empty one.
+        match russh::keys::decode_secret_key(&text, None) {
+            Err(russh::keys::Error::KeyIsEncrypted) => match passphrase {
+                Some(_) => russh::keys::decode_secret_key(&text, passphrase)
+                    .map_err(|error| format!("its passphrase does not fit: {error}")),
+                None => Err("it is encrypted and no passphrase is set".to_owned()),
+            },
+            other => other.map_err(|error| error.to_string()),
+        }
+    };
+    tokio::task::spawn_blocking(decode)
+        .await
+        .map_err(|error| error.to_string())
+        .flatten()
+        .map(Arc::new)
+        .map_err(|reason| format!("{shown} ({reason})"))
+}
+
+/// Returns the certificates for `endpoint`'s keys: those named, and `KEY-cert.pub` beside each key.
+pub(super) fn certificates(files: &[PathBuf], identity_files: &[PathBuf]) -> Vec<(PathBuf, Certificate)> {
+    let beside = identity_files.iter().map(|path| with_suffix(path, "-cert.pub"));
+    let mut found: Vec<(PathBuf, Certificate)> = Vec::new();
+    for path in files.iter().cloned().chain(beside) {
+        if let Ok(certificate) = russh::keys::load_openssh_certificate(&path)
+            && !found.iter().any(|(_, other)| *other == certificate)
+        {
+            found.push((path, certificate));
+        }
+    }
+    found
+}
+
+/// Returns the public half of an identity file, without its passphrase: from `KEY.pub`, or from the file itself.
+pub(super) fn public_half(path: &Path) -> Option<PublicKey> {
+    russh::keys::load_public_key(with_suffix(path, ".pub"))
+        .or_else(|_| russh::keys::load_public_key(path))
+        .ok()
+        .or_else(|| PrivateKey::read_openssh_file(path).ok().map(|key| key.public_key().clone()))
+}
+
+fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    PathBuf::from(name)
+}

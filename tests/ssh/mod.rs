@@ -1,0 +1,61 @@
+//! The SSH side of the world against a real sshd, and against a faulty server where a fault must be provoked.
+
+mod exec;
+
+use std::sync::Arc;
+
+use nlrun::world::transport::{Command, Line, Sink, SinkClosed, Stream};
+
+/// Keeps all output.
+#[derive(Default)]
+pub struct Kept {
+    /// Standard output.
+    pub out: Vec<u8>,
+    /// Standard error.
+    pub err: Vec<u8>,
+}
+
+impl Kept {
+    /// Standard output as text.
+    pub fn out(&self) -> String {
+        String::from_utf8_lossy(&self.out).into_owned()
+    }
+
+    /// Standard error as text.
+    pub fn err(&self) -> String {
+        String::from_utf8_lossy(&self.err).into_owned()
+    }
+}
+
+impl Sink for Kept {
+    async fn take(&mut self, stream: Stream, bytes: &[u8]) -> Result<(), SinkClosed> {
+        assert!(bytes.len() <= 65536);
+        match stream {
+            Stream::Out => self.out.extend_from_slice(bytes),
+            Stream::Err => self.err.extend_from_slice(bytes),
+        }
+        Ok(())
+    }
+}
+
+/// A line for the remote shell.
+pub fn shell(line: &str) -> Command {
+    command(Line::Shell(line.to_owned()))
+}
+
+/// Exact words.
+pub fn words(words: &[&str]) -> Command {
+    command(Line::Words(words.iter().map(|word| (*word).to_owned()).collect()))
+}
+
+fn command(line: Line) -> Command {
+    Command {
+        line,
+        stdin: Arc::from([]),
+        env: Vec::new(),
+        cwd: None,
+        sudo: None,
+        timeout: None,
+        detach: false,
+    }
+}

@@ -1,0 +1,223 @@
+//! A real OpenSSH server on loopback, with keys and a folder of its own, gone when dropped.
+#![expect(clippy::disallowed_methods, reason = "tests start servers and write their configuration")]
+
+use std::fmt::Write as _;
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use nlrun::world::host::Endpoint;
+
+const SSHD: &str = "/usr/sbin/sshd";
+
+/// Describes a server before it is started.
+#[derive(Default)]
+pub struct Builder {
+    lines: Vec<String>,
+    host_key: Option<&'static str>,
+    host_certificate: bool,
+    debug: bool,
+}
+
+/// A running server.
+pub struct Sshd {
+    child: Child,
+    folder: tempfile::TempDir,
+    /// The loopback port it listens on.
+    pub port: u16,
+    /// Who can log in.
+    pub user: String,
+}
+
+impl Sshd {
+    /// Starts a server with the defaults; `None`, with a line on standard error, where that cannot be done.
+    pub fn start() -> Option<Self> {
+        Self::builder().start()
+    }
+
+    /// Describes a server.
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    /// The server's folder: keys, configuration, `known_hosts`.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// A `known_hosts` file that holds the server's key.
+    pub fn known_hosts(&self) -> PathBuf {
+        self.folder().join("known_hosts")
+    }
+
+    /// The key that may log in.
+    pub fn client_key(&self) -> PathBuf {
+        self.folder().join("client")
+    }
+
+    /// The server's public key as text: type and base64.
+    pub fn host_key(&self) -> String {
+        let text = std::fs::read_to_string(self.folder().join("host.pub")).unwrap();
+        text.split(' ').take(2).collect::<Vec<_>>().join(" ").trim().to_owned()
+    }
+
+    /// The server's process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// An endpoint that can log in.
+    pub fn endpoint(&self) -> Endpoint {
+        let mut endpoint = Endpoint::new("sshd", "127.0.0.1", self.port, &self.user);
+        endpoint.identity_files = vec![self.client_key()];
+        endpoint.known_hosts = vec![self.known_hosts()];
+        endpoint
+    }
+
+    /// The same, ready for the pool.
+    pub fn shared(&self) -> Arc<Endpoint> {
+        Arc::new(self.endpoint())
+    }
+
+    /// Makes a key pair in the server's folder and returns its path.
+    pub fn keygen(&self, name: &str, arguments: &[&str]) -> PathBuf {
+        let path = self.folder().join(name);
+        keygen(&path, arguments);
+        path
+    }
+
+    /// Lets the key `name` log in, too.
+    pub fn authorize(&self, key: &Path) {
+        let public = std::fs::read_to_string(key.with_extension("pub")).unwrap();
+        let path = self.folder().join("authorized_keys");
+        let mut text = std::fs::read_to_string(&path).unwrap();
+        text += &public;
+        std::fs::write(path, text).unwrap();
+    }
+
+    /// What the server wrote to its log so far.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.folder().join("log")).unwrap_or_default()
+    }
+}
+
+impl Drop for Sshd {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Builder {
+    /// Adds a line to `sshd_config`.
+    #[must_use]
+    pub fn config(mut self, line: &str) -> Self {
+        self.lines.push(line.to_owned());
+        self
+    }
+
+    /// Chooses the type of the host key (`ed25519` otherwise).
+    #[must_use]
+    pub fn host_key(mut self, algorithm: &'static str) -> Self {
+        self.host_key = Some(algorithm);
+        self
+    }
+
+    /// Gives the server a host certificate for `127.0.0.1`, signed by the key `ca` in its folder.
+    #[must_use]
+    pub fn host_certificate(mut self) -> Self {
+        self.host_certificate = true;
+        self
+    }
+
+    /// Lets the server log in detail.
+    #[must_use]
+    pub fn debug(mut self) -> Self {
+        self.debug = true;
+        self
+    }
+
+    /// Starts the server and waits until it answers.
+    pub fn start(self) -> Option<Sshd> {
+        if !Path::new(SSHD).exists() {
+            eprintln!("skipped: {SSHD} is not installed");
+            return None;
+        }
+        let is_root = rustix::process::getuid().is_root();
+        if is_root {
+            // sshd separates its privileges in this folder, which lives in memory on Debian.
+            let _ = std::fs::create_dir_all("/run/sshd");
+        }
+        let folder = tempfile::Builder::new().prefix("nlrun-sshd-").tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        keygen(&path("host"), &["-t", self.host_key.unwrap_or("ed25519")]);
+        keygen(&path("client"), &["-t", "ed25519"]);
+        std::fs::copy(path("client.pub"), path("authorized_keys")).unwrap();
+        let port = free_port();
+        let user = if is_root { "root".to_owned() } else { whoami() };
+        let mut config = format!(
+            "Port {port}\nListenAddress 127.0.0.1\nHostKey {}\nAuthorizedKeysFile {}\nPidFile none\n\
+             UsePAM no\nStrictModes no\nPermitRootLogin yes\nPrintMotd no\nUseDNS no\n\
+             PasswordAuthentication no\nKbdInteractiveAuthentication no\nSubsystem sftp internal-sftp\n",
+            path("host").display(),
+            path("authorized_keys").display(),
+        );
+        if self.host_certificate {
+            keygen(&path("ca"), &["-t", "ed25519"]);
+            let signed = Command::new("ssh-keygen")
+                .args(["-q", "-s"])
+                .arg(path("ca"))
+                .args(["-I", "test host", "-h", "-n", "127.0.0.1", "-V", "-5m:+1h"])
+                .arg(path("host.pub"))
+                .status()
+                .unwrap();
+            assert!(signed.success());
+            writeln!(config, "HostCertificate {}", path("host-cert.pub").display()).unwrap();
+        }
+        for line in &self.lines {
+            writeln!(config, "{}", line.replace("FOLDER", &folder.path().display().to_string())).unwrap();
+        }
+        std::fs::write(path("config"), config).unwrap();
+        let log = std::fs::File::create(path("log")).unwrap();
+        let child = Command::new(SSHD)
+            .args(["-D", "-e", "-f"])
+            .arg(path("config"))
+            .args(self.debug.then_some(["-o", "LogLevel=DEBUG2"]).into_iter().flatten())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        let mut sshd = Sshd { child, folder, port, user };
+        std::fs::write(sshd.known_hosts(), format!("[127.0.0.1]:{port} {}\n", sshd.host_key())).unwrap();
+        let until = Instant::now() + Duration::from_secs(10);
+        while TcpStream::connect(("127.0.0.1", port)).is_err() {
+            assert!(sshd.child.try_wait().unwrap().is_none(), "sshd ended: {}", sshd.log());
+            assert!(Instant::now() < until, "sshd does not answer: {}", sshd.log());
+            std::thread::yield_now();
+        }
+        Some(sshd)
+    }
+}
+
+/// A port that was free a moment ago.
+pub fn free_port() -> u16 {
+    TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
+}
+
+/// Makes a key pair without a passphrase, unless the arguments name one.
+pub fn keygen(path: &Path, arguments: &[&str]) {
+    let mut command = Command::new("ssh-keygen");
+    command.arg("-q").arg("-f").arg(path).args(["-C", "test"]).args(arguments);
+    if !arguments.contains(&"-N") {
+        command.args(["-N", ""]);
+    }
+    assert!(command.status().unwrap().success());
+}
+
+fn whoami() -> String {
+    let output = Command::new("id").arg("-un").output().unwrap();
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
