@@ -28,7 +28,11 @@ use crate::model::yaml::{self, Booleans, Content, Key, Node};
 impl Draft {
     /// Adds one file in our format.
     pub fn read_own(&mut self, text: &str, file: &str) -> Result<(), Error> {
-        let root = yaml::parse(text, file, Booleans::Strict)?;
+        self.read_own_tree(yaml::parse(text, file, Booleans::Strict)?, file)
+    }
+
+    /// Adds one file in our format that is already parsed.
+    pub fn read_own_tree(&mut self, root: Node, file: &str) -> Result<(), Error> {
         let reader = Reader { file: file.into() };
         for (key, node) in reader.entries(root, "an inventory")? {
             match key.text.as_str() {
@@ -189,9 +193,7 @@ impl Reader {
         match node.content {
             Content::Map(entries) => Ok(entries),
             Content::Scalar(_) if node.is_null() => Ok(Vec::new()),
-            Content::Scalar(_) | Content::List(_) => {
-                Err(self.shape(&node, owner, "a mapping"))
-            }
+            Content::Scalar(_) | Content::List(_) => Err(self.shape(&node, owner, "a mapping")),
         }
     }
 
@@ -376,7 +378,7 @@ groups:
                 "group `all` has `x` twice with different values",
                 None,
             ),
-            ("hosts:\n\ta: {}", 2, 1, "", None),
+            ("hosts:\n\ta: {}", 2, 2, "tabs", None),
         ] {
             let error = read(&[text]).expect_err(text);
             assert!(error.to_string().contains(message), "{text}: {error}");
