@@ -100,21 +100,11 @@ pub fn load(path: &Path) -> Result<Loaded, InventoryError> {
         return Err(InventoryError::Mixed { own: own.path.clone(), ansible: ansible.path.clone() });
     }
     let mut files: Vec<PathBuf> = sources.iter().map(|source| source.path.clone()).collect();
-    let draft = match ansible {
-        None => {
-            let mut draft = Draft::new(Format::Own);
-            for source in sources {
-                let label = source.path.display().to_string();
-                if let Contents::Yaml(node) = source.contents {
-                    draft.read_own_tree(node, &label)?;
-                }
-            }
-            draft
-        }
-        Some(_) => {
-            let root = if is_folder { path } else { path.parent().unwrap_or(Path::new("")) };
-            ansible_draft(&sources, root, &mut files)?
-        }
+    let draft = if ansible.is_some() {
+        let root = if is_folder { path } else { path.parent().unwrap_or(Path::new("")) };
+        ansible_draft(&sources, root, &mut files)?
+    } else {
+        own_draft(sources)?
     };
     let (inventory, warnings) = draft.finish()?;
     Ok(Loaded { inventory, warnings, files })
@@ -175,6 +165,16 @@ fn folder(path: &Path) -> Result<Vec<Source>, InventoryError> {
         }
     }
     Ok(sources)
+}
+
+fn own_draft(sources: Vec<Source>) -> Result<Draft, InventoryError> {
+    let mut draft = Draft::new(Format::Own);
+    for source in sources {
+        if let Contents::Yaml(node) = source.contents {
+            draft.read_own_tree(node, &source.path.display().to_string())?;
+        }
+    }
+    Ok(draft)
 }
 
 fn ansible_draft(sources: &[Source], root: &Path, files: &mut Vec<PathBuf>) -> Result<Draft, InventoryError> {

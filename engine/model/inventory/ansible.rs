@@ -19,7 +19,7 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value};
 
 use super::ansible_ssh;
-use super::setting::{SETTINGS, normal};
+use super::setting::{SETTINGS, is_secret_name, normal};
 use crate::model::yaml::VAULT_KEY;
 
 /// What the reader of an Ansible inventory should know, each sentence once, with the hosts it is about.
@@ -40,14 +40,21 @@ impl Notes {
     }
 }
 
-/// Whether a variable of Ansible holds a password.
-pub(super) fn is_password(key: &str) -> bool {
-    key.starts_with("ansible_")
+/// Whether a variable may be kept: passwords only while encrypted, names of secrets only when they can be names.
+pub(super) fn may_stay(key: &str, value: &Value) -> bool {
+    if !is_about_secret(key) || is_blank(value) {
+        return true;
+    }
+    if key.starts_with("nlrun_") { value.as_str().is_some_and(is_secret_name) } else { is_vaulted(value) }
+}
+
+fn is_about_secret(key: &str) -> bool {
+    (key.starts_with("ansible_") || key.starts_with("nlrun_"))
         && ["pass", "password", "passphrase", "_secret"].iter().any(|end| key.ends_with(end))
 }
 
 /// Whether a value is still encrypted by Ansible Vault.
-pub(super) fn is_vaulted(value: &Value) -> bool {
+fn is_vaulted(value: &Value) -> bool {
     value.get(VAULT_KEY).is_some()
 }
 
@@ -77,7 +84,7 @@ pub(super) fn settings(host: &str, vars: &mut Map<String, Value>, notes: &mut No
     match first(&["ansible_become_method"]).and_then(Value::as_str) {
         None | Some("sudo") => {}
         Some(other) => {
-            notes.add(host, format!("`ansible_become_method: {other}` is not known, sudo is used"))
+            notes.add(host, format!("`ansible_become_method: {other}` is not known, sudo is used"));
         }
     }
     for name in ["ansible_ssh_args", "ansible_ssh_common_args", "ansible_ssh_extra_args"] {
@@ -100,10 +107,12 @@ pub(super) fn settings(host: &str, vars: &mut Map<String, Value>, notes: &mut No
 
 fn take_passwords(host: &str, vars: &mut Map<String, Value>, notes: &mut Notes) {
     vars.retain(|key, value| {
-        if !is_password(key) || is_blank(value) {
+        let stays = may_stay(key, value);
+        if stays && !(is_about_secret(key) && is_vaulted(value)) {
             return true;
         }
         let what = match value.as_str() {
+            _ if key.starts_with("nlrun_") => "not the name of a secret",
             _ if is_vaulted(value) => "encrypted by Ansible Vault",
             Some(text) if text.contains("{{") => "a template",
             Some(_) | None => "written in plain text",
@@ -116,7 +125,7 @@ fn take_passwords(host: &str, vars: &mut Map<String, Value>, notes: &mut Notes) 
             "nlrun_password"
         };
         notes.add(host, format!("`{key}` is {what} and is not used: name a secret with `{setting}`"));
-        is_vaulted(value)
+        stays
     });
 }
 
@@ -173,7 +182,7 @@ fn expanded(host: &str, text: &str, vars: &Map<String, Value>) -> String {
             result.push_str(before);
             match lookup(host, name.trim(), vars) {
                 Some(value) => result.push_str(&value),
-                None => result.push_str(&format!("{{{{{name}}}}}")),
+                None => result.extend(["{{", name, "}}"]),
             }
             rest = after;
         }
@@ -254,7 +263,7 @@ mod tests {
             "ansible_ssh_pass": vault, "nlrun_password": "hunter2 !", "x": 1,
         }));
         assert_eq!(settings, json!({}));
-        assert_eq!(vars, json!({"ansible_ssh_pass": vault, "nlrun_password": "hunter2 !", "x": 1}));
+        assert_eq!(vars, json!({"ansible_ssh_pass": vault, "x": 1}));
         assert_eq!(notes.len(), 4);
         assert!(notes.iter().all(|note| !note.contains("hunter2")), "{notes:?}");
         assert_eq!(

@@ -68,7 +68,12 @@ fn option(text: &str) -> Option<Option<(&'static str, Value)>> {
     let (name, value) = text.split_once(['=', ' '])?;
     let value = value.trim_start_matches(['=', ' ']).trim();
     match (name.to_lowercase().as_str(), value) {
-        ("proxyjump", "none") => Some(None),
+        // One connection a host is kept anyway, and agents are never forwarded.
+        ("proxyjump", "none")
+        | (
+            "controlmaster" | "controlpersist" | "controlpath" | "forwardagent" | "loglevel" | "compression",
+            _,
+        ) => Some(None),
         ("proxyjump", hops_text) => Some(Some(("jump", hops(hops_text)))),
         ("proxycommand", command) => Some(Some(("jump", Value::Array(vec![forwarder(command)?.into()])))),
         ("connecttimeout", seconds) => Some(Some(("connect_timeout", seconds.parse::<u64>().ok()?.into()))),
@@ -77,11 +82,6 @@ fn option(text: &str) -> Option<Option<(&'static str, Value)>> {
         ("identityfile", path) => Some(Some(("identity_files", path.into()))),
         ("user", user) => Some(Some(("user", user.into()))),
         ("port", port) => Some(Some(("port", port.parse::<u64>().ok()?.into()))),
-        // One connection a host is kept anyway, and agents are never forwarded.
-        (
-            "controlmaster" | "controlpersist" | "controlpath" | "forwardagent" | "loglevel" | "compression",
-            _,
-        ) => Some(None),
         _ => None,
     }
 }

@@ -111,21 +111,18 @@ impl Draft {
 
     /// Returns the host of this name, declared now if it was not.
     pub(super) fn host(&mut self, name: &str, place: &Place) -> &mut HostDraft {
-        let index = match self.index.get(name) {
-            Some(index) => *index,
-            None => {
-                self.hosts.push(HostDraft {
-                    name: name.to_owned(),
-                    place: place.clone(),
-                    settings: Layer::new(),
-                    vars: Layer::new(),
-                    file_vars: Layer::new(),
-                    groups: Vec::new(),
-                });
-                self.index.insert(name.to_owned(), self.hosts.len() - 1);
-                self.hosts.len() - 1
-            }
-        };
+        let index = self.index.get(name).copied().unwrap_or_else(|| {
+            self.hosts.push(HostDraft {
+                name: name.to_owned(),
+                place: place.clone(),
+                settings: Layer::new(),
+                vars: Layer::new(),
+                file_vars: Layer::new(),
+                groups: Vec::new(),
+            });
+            self.index.insert(name.to_owned(), self.hosts.len() - 1);
+            self.hosts.len() - 1
+        });
         &mut self.hosts[index]
     }
 

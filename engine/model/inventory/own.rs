@@ -224,6 +224,8 @@ fn check_name(name: &str, place: &Place) -> Result<(), Error> {
 
 #[cfg(test)]
 mod tests {
+    use std::fmt::Write as _;
+
     use serde_json::json;
 
     use super::*;
@@ -429,9 +431,11 @@ groups:
         let mut text = "groups: {all: {user: deploy}, web: {vars: {role: web}}}\nhosts:\n".to_owned();
         for host in 0..20_000 {
             let (high, low) = (host / 250, host % 250);
-            text.push_str(&format!(
-                "  n{host}: {{address: 10.1.{high}.{low}, port: 22, groups: [web], vars: {{rack: {high}, unit: {low}}}}}\n"
-            ));
+            writeln!(
+                text,
+                "  n{host}: {{address: 10.1.{high}.{low}, port: 22, groups: [web], vars: {{rack: {high}, unit: {low}}}}}"
+            )
+            .unwrap();
         }
         let inventory = read(&[&text]).unwrap();
         assert_eq!(inventory.select("web:!n19999").unwrap().len(), 19_999);

@@ -150,7 +150,7 @@ impl Draft {
         lay(&mut vars, &draft.vars);
         lay(&mut vars, &draft.file_vars);
         if self.format == Format::Ansible {
-            vars.retain(|key, value| !ansible::is_password(key) || ansible::is_vaulted(value));
+            vars.retain(|key, value| ansible::may_stay(key, value));
         }
         Group {
             name: name.to_owned(),

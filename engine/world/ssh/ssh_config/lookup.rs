@@ -106,7 +106,7 @@ impl Search<'_> {
             Keyword::CertificateFile(path) => add(&mut settings.certificate_files, path),
             // Whichever of the two comes first keeps the other out.
             Keyword::ProxyJump(hops) if settings.proxy_command.is_none() => {
-                first(&mut settings.proxy_jump, hops)
+                first(&mut settings.proxy_jump, hops);
             }
             Keyword::ProxyCommand(command) if settings.proxy_jump.is_none() => {
                 first(&mut settings.proxy_command, command);
@@ -115,7 +115,7 @@ impl Search<'_> {
             Keyword::UserKnownHostsFile(files) => first(&mut settings.user_known_hosts_files, files),
             Keyword::GlobalKnownHostsFile(files) => first(&mut settings.global_known_hosts_files, files),
             Keyword::StrictHostKeyChecking(checking) => {
-                first(&mut settings.strict_host_key_checking, checking)
+                first(&mut settings.strict_host_key_checking, checking);
             }
             Keyword::HostKeyAlias(alias) => first(&mut settings.host_key_alias, alias),
             Keyword::HashKnownHosts(flag) => first(&mut settings.hash_known_hosts, flag),
