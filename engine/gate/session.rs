@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use serde_json::Value;
@@ -24,6 +24,7 @@ use crate::model::inventory::{Host, Inventory};
 use crate::model::plan::Expected;
 use crate::model::run::Mode;
 use crate::model::secret::{Secret, SecretName};
+use crate::store::{NamedLock, Store};
 use crate::world::World;
 use crate::world::host::Endpoint;
 
@@ -41,6 +42,8 @@ pub struct Gate {
     pub world: World,
     /// What the run has recorded before.
     pub journal: Journal,
+    /// The store, for locks between runs.
+    pub store: Store,
     /// Where kept output of the run is read back.
     pub kept: Mutex<Option<crate::store::Reader>>,
     /// The plan that is applied.
@@ -95,6 +98,32 @@ impl Gate {
         let endpoint = Arc::new(endpoint);
         self.endpoints.lock().await.insert(host.name.clone(), endpoint.clone());
         Ok(endpoint)
+    }
+
+    /// Gives a secret that the run has read before, from its source.
+    pub async fn secret_again(&self, name: &SecretName) -> Result<Secret, Failure> {
+        self.secret(name).await
+    }
+
+    /// Takes a lock that runs on this machine share; waits for it up to a limit.
+    pub async fn take_lock(&self, name: &str, limit: Duration) -> Result<NamedLock, Halt> {
+        let begun = Instant::now();
+        let holder = format!("run {} (process {})", self.recorder.run(), std::process::id());
+        loop {
+            if let Some(stop) = self.cancellation.reason() {
+                return Err(stop.into());
+            }
+            let taken = self.store.try_named_lock(name, &holder).map_err(|error| invalid(sentence(&error)))?;
+            let other = match taken {
+                Ok(lock) => return Ok(lock),
+                Err(other) => other,
+            };
+            if begun.elapsed() >= limit {
+                let message = format!("lock `{name}` is held by {other}");
+                return Err(Failure { kind: "locked".to_owned(), ..invalid(message) }.into());
+            }
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
     }
 
     /// Reads a secret and makes sure that it is replaced from here on.
@@ -244,13 +273,19 @@ impl Session {
 
     /// Writes something that is not an effect, unless the run did so before it was interrupted.
     pub fn note(&self, event: Event) -> Result<(), Stop> {
+        if self.is_noted(&event) { Ok(()) } else { self.0.gate.recorder.append_blocking(event) }
+    }
+
+    /// Does what [`Session::note`] does, from asynchronous code.
+    pub async fn note_async(&self, event: Event) -> Result<(), Stop> {
+        if self.is_noted(&event) { Ok(()) } else { self.0.gate.recorder.append(event).await }
+    }
+
+    fn is_noted(&self, event: &Event) -> bool {
         // What belongs to a clean-up as a whole does not count among the notes of a thread.
         let counts = !matches!(event, Event::Deferred { .. } | Event::CleanedUp { .. });
         let number = if counts { self.0.notes.fetch_add(1, Ordering::Relaxed) + 1 } else { 0 };
-        if self.0.gate.journal.has(&event, &self.0.branch, number) {
-            return Ok(());
-        }
-        self.0.gate.recorder.append_blocking(event)
+        self.0.gate.journal.has(event, &self.0.branch, number)
     }
 
     /// Says something in the name of the script.

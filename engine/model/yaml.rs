@@ -280,6 +280,8 @@ impl<'de> Visitor<'de> for ContentVisitor {
 
 #[cfg(test)]
 mod tests {
+    use std::fmt::Write as _;
+
     use serde::Deserialize;
     use serde_json::json;
 
@@ -366,7 +368,7 @@ mod tests {
         let mut text = "a0: &a0 [ha,ha,ha,ha,ha,ha,ha,ha,ha]\n".to_owned();
         for level in 1..10 {
             let before = vec![format!("*a{}", level - 1); 9].join(",");
-            text.push_str(&format!("a{level}: &a{level} [{before}]\n"));
+            writeln!(text, "a{level}: &a{level} [{before}]").unwrap();
         }
         let error = parse(&text, "t.yaml", Booleans::Strict).unwrap_err();
         assert!(error.message.contains("too large"), "{error:?}");
@@ -377,7 +379,7 @@ mod tests {
     fn one_anchor_may_serve_many_hosts() {
         let mut text = "x: &x {a: 1}\n".to_owned();
         for host in 0..5000 {
-            text.push_str(&format!("h{host}: *x\n"));
+            writeln!(text, "h{host}: *x").unwrap();
         }
         let Value::Object(map) = value(&text) else { panic!("a mapping") };
         assert_eq!(map["h4999"], json!({"a": 1}));

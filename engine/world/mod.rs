@@ -1,10 +1,64 @@
 //! The only code that opens sockets, starts processes, reads the clock or touches files for a runbook.
 
 pub mod clock;
+pub mod endpoint;
 pub mod host;
 pub mod inventory;
 pub mod local;
+pub mod project;
 pub mod secrets;
 pub mod shell;
 pub mod ssh;
 pub mod transport;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::model::inventory::{Host, Inventory};
+use crate::world::endpoint::{EndpointError, Logins, Person};
+use crate::world::host::{Endpoint, Hosts, Transport};
+use crate::world::project::Project;
+use crate::world::secrets::Secrets;
+use crate::world::ssh::ssh_config::SshConfig;
+
+/// The clients behind the gate; only the gate holds one.
+pub struct World {
+    hosts: Hosts,
+    secrets: Secrets,
+    project: Project,
+    ssh_config: Arc<SshConfig>,
+    person: Person,
+}
+
+impl World {
+    /// Puts the clients together.
+    pub fn new(hosts: Hosts, secrets: Secrets, project: Project, ssh_config: Arc<SshConfig>, person: Person) -> Self {
+        Self { hosts, secrets, project, ssh_config, person }
+    }
+
+    /// Returns the pool of connections.
+    pub fn hosts(&self) -> &Hosts {
+        &self.hosts
+    }
+
+    /// Returns the sources of secrets.
+    pub fn secrets(&self) -> &Secrets {
+        &self.secrets
+    }
+
+    /// Returns the project's files.
+    pub fn project(&self) -> &Project {
+        &self.project
+    }
+
+    /// Resolves how to reach a host: inventory first, then the user's SSH configuration, then defaults.
+    pub fn endpoint(&self, host: &Host, inventory: &Inventory, logins: Logins) -> Result<Endpoint, EndpointError> {
+        endpoint::resolve(host, inventory, &self.ssh_config, &self.person, logins)
+    }
+
+    /// Whether a TCP port of a host accepts connections, seen from the last hop before it.
+    pub async fn port_open(&self, endpoint: &Endpoint, port: u16, timeout: Duration) -> bool {
+        let address = if endpoint.transport == Transport::Local { "127.0.0.1" } else { &endpoint.address };
+        self.hosts.port_open(endpoint.jump.last(), address, port, timeout).await
+    }
+}

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::ALL;
 use super::error::{Error, Place, Problem};
+use crate::model::yaml::{Content, Node};
 
 /// Whose rules apply to the declarations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,6 +15,34 @@ pub enum Format {
     Own,
     /// Ansible's: groups spring into being when named, and the later value wins.
     Ansible,
+}
+
+impl Format {
+    /// Tells the formats of a YAML inventory apart; `None` when it is empty.
+    ///
+    /// Ansible's has groups at its top: one of them is `all` or `ungrouped`, or each is a mapping of nothing but
+    /// `hosts`, `children` and `vars`. Everything else is ours, so that a misspelt key of ours is named as such.
+    pub fn of(root: &Node) -> Option<Self> {
+        if root.is_null() {
+            return None;
+        }
+        let Content::Map(entries) = &root.content else { return Some(Self::Own) };
+        let holds = |names: &[&str]| entries.iter().any(|(key, _)| names.contains(&key.text.as_str()));
+        let is_ansible = holds(&[ALL, "ungrouped"])
+            || (!holds(&["hosts", "groups", "vars"])
+                && entries.iter().all(|(_, node)| is_ansible_group(node)));
+        Some(if is_ansible { Self::Ansible } else { Self::Own })
+    }
+}
+
+fn is_ansible_group(node: &Node) -> bool {
+    match &node.content {
+        Content::Map(entries) => {
+            entries.iter().all(|(key, _)| ["hosts", "children", "vars"].contains(&key.text.as_str()))
+        }
+        Content::Scalar(_) => node.is_null(),
+        Content::List(_) => false,
+    }
 }
 
 /// Hosts and groups as declared so far.
@@ -74,26 +103,26 @@ impl Draft {
             warnings: Vec::new(),
         };
         draft.group(ALL, &place);
+        if format == Format::Ansible {
+            draft.group("ungrouped", &place);
+        }
         draft
     }
 
     /// Returns the host of this name, declared now if it was not.
     pub(super) fn host(&mut self, name: &str, place: &Place) -> &mut HostDraft {
-        let index = match self.index.get(name) {
-            Some(index) => *index,
-            None => {
-                self.hosts.push(HostDraft {
-                    name: name.to_owned(),
-                    place: place.clone(),
-                    settings: Layer::new(),
-                    vars: Layer::new(),
-                    file_vars: Layer::new(),
-                    groups: Vec::new(),
-                });
-                self.index.insert(name.to_owned(), self.hosts.len() - 1);
-                self.hosts.len() - 1
-            }
-        };
+        let index = self.index.get(name).copied().unwrap_or_else(|| {
+            self.hosts.push(HostDraft {
+                name: name.to_owned(),
+                place: place.clone(),
+                settings: Layer::new(),
+                vars: Layer::new(),
+                file_vars: Layer::new(),
+                groups: Vec::new(),
+            });
+            self.index.insert(name.to_owned(), self.hosts.len() - 1);
+            self.hosts.len() - 1
+        });
         &mut self.hosts[index]
     }
 

@@ -4,6 +4,10 @@
 //! [`Draft::read_ansible_ini`] and its neighbours for Ansible's) and resolves names, membership and variables at the end.
 
 mod ansible;
+mod ansible_ini;
+mod ansible_literal;
+mod ansible_ssh;
+mod ansible_yaml;
 mod draft;
 mod error;
 mod group;
@@ -19,7 +23,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-pub use ansible::VarsOf;
+pub use ansible_yaml::VarsOf;
 pub use draft::{Draft, Format};
 pub use error::{Error, Place, Problem};
 pub use group::Group;

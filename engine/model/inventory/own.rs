@@ -28,7 +28,11 @@ use crate::model::yaml::{self, Booleans, Content, Key, Node};
 impl Draft {
     /// Adds one file in our format.
     pub fn read_own(&mut self, text: &str, file: &str) -> Result<(), Error> {
-        let root = yaml::parse(text, file, Booleans::Strict)?;
+        self.read_own_tree(yaml::parse(text, file, Booleans::Strict)?, file)
+    }
+
+    /// Adds one file in our format that is already parsed.
+    pub fn read_own_tree(&mut self, root: Node, file: &str) -> Result<(), Error> {
         let reader = Reader { file: file.into() };
         for (key, node) in reader.entries(root, "an inventory")? {
             match key.text.as_str() {
@@ -220,6 +224,8 @@ fn check_name(name: &str, place: &Place) -> Result<(), Error> {
 
 #[cfg(test)]
 mod tests {
+    use std::fmt::Write as _;
+
     use serde_json::json;
 
     use super::*;
@@ -374,7 +380,7 @@ groups:
                 "group `all` has `x` twice with different values",
                 None,
             ),
-            ("hosts:\n\ta: {}", 2, 1, "", None),
+            ("hosts:\n\ta: {}", 2, 2, "tabs", None),
         ] {
             let error = read(&[text]).expect_err(text);
             assert!(error.to_string().contains(message), "{text}: {error}");
@@ -425,9 +431,11 @@ groups:
         let mut text = "groups: {all: {user: deploy}, web: {vars: {role: web}}}\nhosts:\n".to_owned();
         for host in 0..20_000 {
             let (high, low) = (host / 250, host % 250);
-            text.push_str(&format!(
-                "  n{host}: {{address: 10.1.{high}.{low}, port: 22, groups: [web], vars: {{rack: {high}, unit: {low}}}}}\n"
-            ));
+            writeln!(
+                text,
+                "  n{host}: {{address: 10.1.{high}.{low}, port: 22, groups: [web], vars: {{rack: {high}, unit: {low}}}}}"
+            )
+            .unwrap();
         }
         let inventory = read(&[&text]).unwrap();
         assert_eq!(inventory.select("web:!n19999").unwrap().len(), 19_999);

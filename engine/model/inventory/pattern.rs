@@ -256,7 +256,7 @@ fn pick(hosts: &BTreeSet<usize>, index: &str) -> Option<BTreeSet<usize>> {
             None => (place(index)?, place(index)?),
         };
     let picked: BTreeSet<usize> =
-        hosts.iter().copied().skip(first).take((last + 1).saturating_sub(first)).collect();
+        hosts.iter().copied().skip(first).take(last.saturating_add(1).saturating_sub(first)).collect();
     (!picked.is_empty()).then_some(picked)
 }
 
@@ -303,6 +303,7 @@ groups:
             ("web[-1]", "web3"),
             ("web[0:1]", "web1 web2"),
             ("web[1:]", "web2 web3"),
+            ("web[1:18446744073709551615]", "web2 web3"),
             ("web[1-2]", "web2 web3"),
             ("edge-*[0:1]", "edge-1 edge-2"),
             (r"~edge-\d+$:!edge-[2:12]", "edge-1"),

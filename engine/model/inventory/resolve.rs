@@ -15,7 +15,7 @@ impl Draft {
     pub fn finish(mut self) -> Result<(Inventory, Vec<String>), Error> {
         self.place_hosts_in_groups()?;
         self.check_names()?;
-        let mut warnings = std::mem::take(&mut self.warnings);
+        let mut notes = ansible::Notes::default();
         let ranks = Ranks::of(&self)?;
         let members = self.members(&ranks);
 
@@ -27,9 +27,11 @@ impl Draft {
         }
         let mut hosts = Vec::with_capacity(self.hosts.len());
         for (index, groups) in groups_of.iter().enumerate() {
-            hosts.push(self.host_of(index, groups, &mut warnings));
+            hosts.push(self.host_of(index, groups, &mut notes));
         }
         self.check_jumps(&hosts)?;
+        let mut warnings = self.warnings.clone();
+        warnings.extend(notes.into_lines());
 
         let groups = ranks
             .order
@@ -147,7 +149,9 @@ impl Draft {
         let mut vars = Map::new();
         lay(&mut vars, &draft.vars);
         lay(&mut vars, &draft.file_vars);
-        ansible::drop_passwords(&mut vars, self.format);
+        if self.format == Format::Ansible {
+            vars.retain(|key, value| ansible::may_stay(key, value));
+        }
         Group {
             name: name.to_owned(),
             hosts: members.iter().map(|index| self.hosts[*index].name.clone()).collect(),
@@ -156,7 +160,7 @@ impl Draft {
         }
     }
 
-    fn host_of(&self, index: usize, groups: &[&str], warnings: &mut Vec<String>) -> Host {
+    fn host_of(&self, index: usize, groups: &[&str], notes: &mut ansible::Notes) -> Host {
         let draft = &self.hosts[index];
         let layers = || groups.iter().map(|name| &self.groups[*name]);
         let mut vars = Map::new();
@@ -176,7 +180,7 @@ impl Draft {
         }
         lay(&mut settings, &draft.settings);
         if self.format == Format::Ansible {
-            settings.extend(ansible::settings(&draft.name, &mut vars, warnings));
+            settings.extend(ansible::settings(&draft.name, &mut vars, notes));
             if names_itself(&settings, &draft.name) {
                 settings.remove("jump");
             }

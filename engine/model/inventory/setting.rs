@@ -56,7 +56,7 @@ fn words(key: &str, value: Value) -> Result<Value, Problem> {
         Value::Array(list) => list,
         other => return Err(wrong(key, wanted, &other)),
     };
-    match list.iter().find(|item| !item.as_str().is_some_and(|text| !text.trim().is_empty())) {
+    match list.iter().find(|item| item.as_str().is_none_or(|text| text.trim().is_empty())) {
         Some(item) => Err(wrong(key, wanted, item)),
         None => Ok(Value::Array(list)),
     }

@@ -1,4 +1,4 @@
-//! SSH: one connection a host, many channels on it.
+//! SSH over russh: one connection a host for the whole run, many channels on it.
 
 mod algorithms;
 mod authenticate;
@@ -7,6 +7,7 @@ mod connection;
 mod exec;
 mod identities;
 mod known_hosts;
+pub mod ssh_config;
 mod stream;
 mod trust;
 

@@ -1,0 +1,440 @@
+//! Fan-out: `each`, and functions that take an array of hosts. One result a host, whatever happens to it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use futures_util::StreamExt as _;
+use parking_lot::Mutex;
+use rhai::{Dynamic, EvalAltResult, FnPtr, NativeCallContext, NativeCallContextStore};
+use serde_json::Value;
+
+use crate::bindings::call::HostsArgument;
+use crate::bindings::{Binding, Call, FailureValue, Function, HostResult, HostValue, Outcome, Raise, json};
+use crate::gate::permit::invalid;
+use crate::gate::session::is_unreachable;
+use crate::gate::{Answered, Deferred, Effect, Halt, Session, Stop};
+use crate::model::event::{Event, Failure, Verdict};
+use crate::model::inventory::Host;
+use crate::model::signature::{Opt, Param, Signature, Type};
+
+/// How many arms run at once unless the script says otherwise.
+const PARALLEL: usize = 50;
+/// The most arms at once: each one of `each` is a thread.
+const MOST: i64 = 1000;
+/// The stack of an arm, reserved and not used unless scripts nest deeply; see `runner::language::STACK_SIZE`.
+const STACK: usize = 16 << 20;
+
+/// Performs one effect on each host, all on this thread of script.
+pub(super) fn fan_out<E: Effect>(
+    call: &Call<'_>,
+    hosts: &[Arc<Host>],
+    effects: &[E],
+    show: impl Fn(&E, E::Output, bool) -> Outcome,
+) -> Result<Dynamic, Raise> {
+    let parallel = call.option_int("parallel", 1)?.map_or(PARALLEL, |n| n.min(MOST) as usize);
+    let number = call.session.number();
+    let arms = hosts.iter().zip(effects).map(|(host, effect)| {
+        let session = call.session.arm(number, &host.name, Some(host.clone()));
+        async move {
+            session.note_async(began(&session, host)).await?;
+            let answered = session.perform_async(Some(call.site.clone()), effect).await;
+            let (verdict, failure, outcome) = match answered {
+                Ok(answered) => (verdict_of(&session), None, Some(answered)),
+                Err(Halt::Failure(failure)) => (verdict_for(&failure), Some(Arc::new(*failure)), None),
+                Err(Halt::Stop(stop)) => return Err(*stop),
+            };
+            session.note_async(ended(&session, host, verdict, failure.as_deref())).await?;
+            Ok((verdict, failure, outcome))
+        }
+    });
+    let ends: Vec<Result<_, Stop>> =
+        call.session.block(futures_util::stream::iter(arms).buffered(parallel).collect::<Vec<_>>());
+    let mut results = rhai::Array::with_capacity(hosts.len());
+    for ((host, effect), end) in hosts.iter().zip(effects).zip(ends) {
+        let (verdict, failure, outcome) = end?;
+        if matches!(verdict, Verdict::Failed | Verdict::Unreachable) {
+            call.session.gate().partial.store(true, Ordering::Relaxed);
+        }
+        let unplanned = matches!(outcome, Some(Answered::Unplanned)).then(|| call.site.clone());
+        let value = match outcome {
+            Some(answered) => {
+                Dynamic::from(call.outcome::<E>(answered, |output, changed| show(effect, output, changed)))
+            }
+            None => Dynamic::UNIT,
+        };
+        results.push(Dynamic::from(HostResult { host: host.name.clone(), verdict, value, failure, unplanned }));
+    }
+    Ok(results.into())
+}
+
+fn each(call: &mut Call<'_>) -> Result<Dynamic, Raise> {
+    let HostsArgument::Many(hosts) = call.hosts(0)? else {
+        return Err(call.wrong(0, "an array of hosts", &call.value(0)));
+    };
+    let body = call.function(call.count() - 1)?;
+    let order = Order::read(call, hosts.len())?;
+    let number = call.session.number();
+    let fan = Fan {
+        call,
+        site: call.site.clone(),
+        number,
+        // A closure shares what it captures; each arm gets a copy, so that no arm can see another's writes.
+        captures: body.curry().iter().map(Dynamic::flatten_clone).collect(),
+        body,
+        hosts: &hosts,
+        results: hosts.iter().map(|_| Mutex::new(None)).collect(),
+        failures: AtomicUsize::new(0),
+        order: &order,
+        halted: AtomicBool::new(false),
+        stop: Mutex::new(None),
+    };
+    let mut from = 0;
+    for size in order.batches(hosts.len()) {
+        fan.batch(from, from + size);
+        from += size;
+        if fan.is_over() {
+            break;
+        }
+    }
+    if let Some(error) = fan.stop.lock().take() {
+        return Err(error.into());
+    }
+    let results: Vec<Option<HostResult>> = fan.results.iter().map(|slot| slot.lock().take()).collect();
+    let mut array = rhai::Array::with_capacity(hosts.len());
+    for (host, result) in hosts.iter().zip(results) {
+        array.push(Dynamic::from(match result {
+            Some(result) => result,
+            None => skipped(call, number, host)?,
+        }));
+    }
+    Ok(array.into())
+}
+
+/// Notes a host whose turn never came, because too many before it failed.
+fn skipped(call: &Call<'_>, number: u32, host: &Arc<Host>) -> Result<HostResult, Raise> {
+    let session = call.session.arm(number, &host.name, Some(host.clone()));
+    let failure = Failure {
+        kind: "skipped".to_owned(),
+        host: Some(host.name.clone()),
+        ..invalid("left out because too many hosts before it failed".to_owned())
+    };
+    session.note(began(&session, host))?;
+    session.note(ended(&session, host, Verdict::Skipped, Some(&failure)))?;
+    call.session.gate().partial.store(true, Ordering::Relaxed);
+    let failure = Some(Arc::new(failure));
+    Ok(HostResult { host: host.name.clone(), verdict: Verdict::Skipped, value: Dynamic::UNIT, failure, unplanned: None })
+}
+
+/// In what order and how many at a time.
+struct Order {
+    parallel: usize,
+    /// Sizes of batches; the last one repeats.
+    serial: Vec<usize>,
+    canary: usize,
+    max_failures: Option<usize>,
+}
+
+impl Order {
+    fn read(call: &Call<'_>, hosts: usize) -> Result<Self, Raise> {
+        // The option map stands before the function here, so that the body comes last.
+        let parallel = call.option_int("parallel", 1)?.map_or(PARALLEL, |n| n.min(MOST) as usize);
+        let canary = call.option("canary").map_or(Ok(0), |value| count(call, "canary", &value, hosts))?;
+        let serial = match call.option("serial") {
+            None => Vec::new(),
+            Some(value) => match value.clone().try_cast::<rhai::Array>() {
+                Some(sizes) => {
+                    sizes.iter().map(|size| count(call, "serial", size, hosts)).collect::<Result<_, _>>()?
+                }
+                None => vec![count(call, "serial", &value, hosts)?],
+            },
+        };
+        let max_failures = match call.option("max_failures") {
+            None => None,
+            Some(value) if value.as_int().is_ok_and(|n| n == 0) => Some(0),
+            Some(value) => Some(count(call, "max_failures", &value, hosts)?),
+        };
+        Ok(Self { parallel, serial, canary, max_failures })
+    }
+
+    fn batches(&self, hosts: usize) -> Vec<usize> {
+        let mut left = hosts;
+        let mut sizes = Vec::new();
+        if self.canary > 0 && self.canary < hosts {
+            sizes.push(self.canary);
+            left -= self.canary;
+        }
+        let mut serial = self.serial.iter().copied().chain(self.serial.last().copied().into_iter().cycle());
+        while left > 0 {
+            let size = serial.next().unwrap_or(left).clamp(1, left);
+            sizes.push(size);
+            left -= size;
+        }
+        sizes
+    }
+}
+
+/// Reads a number of hosts: `3`, or `"25%"` of them, rounded up.
+fn count(call: &Call<'_>, key: &str, value: &Dynamic, hosts: usize) -> Result<usize, Raise> {
+    let number = value.as_int().ok().filter(|n| *n >= 1).map(|n| n as usize);
+    let share = || {
+        let text = value.clone().into_string().ok()?;
+        let percent: f64 = text.strip_suffix('%')?.trim().parse().ok()?;
+        (0.0..=100.0).contains(&percent).then(|| (hosts as f64 * percent / 100.0).ceil().max(1.0) as usize)
+    };
+    number.or_else(share).ok_or_else(|| {
+        let message = format!("`{}` wants a number of hosts or a share such as \"25%\" as `{key}`, got `{value}`", call.name());
+        invalid(message).into()
+    })
+}
+
+/// One fan-out of `each` while it runs.
+struct Fan<'a> {
+    call: &'a Call<'a>,
+    site: crate::model::event::Site,
+    number: u32,
+    body: FnPtr,
+    captures: Vec<Dynamic>,
+    hosts: &'a [Arc<Host>],
+    results: Vec<Mutex<Option<HostResult>>>,
+    failures: AtomicUsize,
+    order: &'a Order,
+    halted: AtomicBool,
+    stop: Mutex<Option<Box<EvalAltResult>>>,
+}
+
+impl Fan<'_> {
+    /// Whether no further host may begin.
+    fn is_over(&self) -> bool {
+        self.halted.load(Ordering::Relaxed)
+            || self.order.max_failures.is_some_and(|most| self.failures.load(Ordering::Relaxed) > most)
+    }
+
+    fn batch(&self, from: usize, to: usize) {
+        let next = AtomicUsize::new(from);
+        let workers = self.order.parallel.min(to - from);
+        let work = || {
+            loop {
+                let index = next.fetch_add(1, Ordering::Relaxed);
+                if index >= to || self.is_over() {
+                    return;
+                }
+                self.arm(index);
+            }
+        };
+        std::thread::scope(|scope| {
+            for _ in 0..workers {
+                let thread = std::thread::Builder::new().stack_size(STACK);
+                if thread.spawn_scoped(scope, work).is_err() {
+                    // No more threads to be had: the ones that run do all the work, or else this one.
+                    break;
+                }
+            }
+            if workers == 0 {
+                work();
+            }
+        });
+    }
+
+    /// Runs the body for one host and notes how it ended.
+    fn arm(&self, index: usize) {
+        let host = &self.hosts[index];
+        let session = self.call.session.arm(self.number, &host.name, Some(host.clone()));
+        let run = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.run(&session, host)));
+        let end = run.unwrap_or_else(|_| {
+            Err(Raise::from(invalid("a function of nlrun broke; this is a bug".to_owned()))
+                .into_script(self.call.context.call_position()))
+        });
+        let (verdict, value, failure) = match end {
+            Ok(value) => (verdict_of(&session), value, None),
+            Err(error) => match failure_of(&error, self.call) {
+                Ok(failure) => (verdict_for(&failure), Dynamic::UNIT, Some(failure)),
+                Err(()) => {
+                    self.halted.store(true, Ordering::Relaxed);
+                    self.stop.lock().get_or_insert(error);
+                    return;
+                }
+            },
+        };
+        if let Err(stop) = session.note(ended(&session, host, verdict, failure.as_ref())) {
+            self.halted.store(true, Ordering::Relaxed);
+            let at = self.call.context.call_position();
+            self.stop.lock().get_or_insert(Raise::from(stop).into_script(at));
+            return;
+        }
+        if matches!(verdict, Verdict::Failed | Verdict::Unreachable) {
+            self.failures.fetch_add(1, Ordering::Relaxed);
+            self.call.session.gate().partial.store(true, Ordering::Relaxed);
+        }
+        let unplanned = session.is_unplanned().then(|| self.site.clone());
+        let failure = failure.map(Arc::new);
+        let result = HostResult { host: host.name.clone(), verdict, value, failure, unplanned };
+        *self.results[index].lock() = Some(result);
+    }
+
+    fn run(&self, session: &Session, host: &Arc<Host>) -> Result<Dynamic, Box<EvalAltResult>> {
+        let at = self.call.context.call_position();
+        session.note(began(session, host)).map_err(|stop| Raise::from(stop).into_script(at))?;
+        let mut body = self.body.clone();
+        body.set_curry(self.captures.iter().cloned());
+        let result = within(self.call.context, session, |context| {
+            body.call_within_context::<Dynamic>(context, (HostValue(host.clone()),))
+        });
+        let cleaned = run_clean_ups(session, self.call.context.engine());
+        match (result, cleaned) {
+            (Err(error), _) => Err(error),
+            (Ok(_), Err(stop)) => Err(Raise::from(stop).into_script(at)),
+            (Ok(value), Ok(())) => Ok(value),
+        }
+    }
+}
+
+/// Calls something with a context whose session is another one.
+pub(super) fn within<T>(
+    context: &NativeCallContext,
+    session: &Session,
+    run: impl FnOnce(&NativeCallContext) -> T,
+) -> T {
+    #[expect(deprecated, reason = "marked volatile, not deprecated; the rhai version is pinned")]
+    let mut store = context.store_data();
+    store.global.tag = Dynamic::from(session.clone());
+    #[expect(deprecated, reason = "marked volatile, not deprecated; the rhai version is pinned")]
+    let context = store.create_context(context.engine());
+    run(&context)
+}
+
+/// What `defer` keeps for the end of its branch.
+pub(super) struct CleanUp {
+    pub(super) body: FnPtr,
+    #[expect(deprecated, reason = "marked volatile, not deprecated; the rhai version is pinned")]
+    pub(super) context: NativeCallContextStore,
+}
+
+/// Runs the clean-ups of a branch, last one first, and notes each.
+///
+/// A failed one does not keep the others from running. A stop does: after it, nothing may happen.
+pub fn run_clean_ups(session: &Session, engine: &rhai::Engine) -> Result<(), Stop> {
+    for deferred in session.take_deferred() {
+        let inner = session.clean_up(&deferred);
+        let Deferred { site, body, .. } = deferred;
+        let Some(clean_up) = body.downcast_ref::<CleanUp>() else { continue };
+        let mut store = clean_up.context.clone();
+        store.global.tag = Dynamic::from(inner.clone());
+        #[expect(deprecated, reason = "marked volatile, not deprecated; the rhai version is pinned")]
+        let context = store.create_context(engine);
+        let result = clean_up.body.call_within_context::<Dynamic>(&context, ());
+        let failure = result.err().map(|error| plain(&error));
+        let branch = inner.branch().clone();
+        session.note(Event::CleanedUp { branch, failure, site })?;
+    }
+    Ok(())
+}
+
+/// Returns the innermost message of a script error, for people.
+fn plain(error: &EvalAltResult) -> String {
+    match error.unwrap_inner() {
+        EvalAltResult::ErrorRuntime(value, _) => match value.read_lock::<FailureValue>() {
+            Some(failure) => match &failure.0.host {
+                Some(host) => format!("{host}: {}", failure.0.message),
+                None => failure.0.message.clone(),
+            },
+            None => value.to_string(),
+        },
+        EvalAltResult::ErrorTerminated(value, _) => match value.read_lock::<Stop>() {
+            Some(stop) => stop.to_string(),
+            None => value.to_string(),
+        },
+        other => other.to_string(),
+    }
+}
+
+/// Reads a script error as the failure of one host; what ends the whole run is none.
+fn failure_of(error: &EvalAltResult, call: &Call<'_>) -> Result<Failure, ()> {
+    match error.unwrap_inner() {
+        EvalAltResult::ErrorRuntime(value, at) => {
+            if let Some(failure) = value.read_lock::<FailureValue>() {
+                return Ok(failure.0.as_ref().clone());
+            }
+            let message = if value.is_string() { value.to_string() } else { plain(error) };
+            let mut failure = Failure { kind: "failed".to_owned(), ..invalid(message) };
+            failure.details = json(value).unwrap_or(Value::Null);
+            failure.site = Some(crate::model::event::Site {
+                file: call.site.file.clone(),
+                line: at.line().map_or(call.site.line, |line| line as u32),
+                column: at.position().unwrap_or(0) as u32,
+            });
+            Ok(failure)
+        }
+        EvalAltResult::ErrorTerminated(..) => Err(()),
+        other if other.is_catchable() => {
+            let mut failure = Failure { kind: "script".to_owned(), ..invalid(other.to_string()) };
+            failure.site = Some(call.site.clone());
+            Ok(failure)
+        }
+        _ => Err(()),
+    }
+}
+
+fn verdict_of(session: &Session) -> Verdict {
+    if session.has_changed() { Verdict::Changed } else { Verdict::Ok }
+}
+
+fn verdict_for(failure: &Failure) -> Verdict {
+    match failure.kind.as_str() {
+        "skipped" => Verdict::Skipped,
+        _ if is_unreachable(failure) => Verdict::Unreachable,
+        _ => Verdict::Failed,
+    }
+}
+
+fn began(session: &Session, host: &Host) -> Event {
+    Event::BranchBegan { branch: session.branch().clone(), host: host.name.clone() }
+}
+
+fn ended(session: &Session, host: &Host, verdict: Verdict, failure: Option<&Failure>) -> Event {
+    let reason = failure.map(|failure| session.gate().redactor.text(&failure.message).into_owned());
+    Event::BranchEnded { branch: session.branch().clone(), host: host.name.clone(), verdict, reason }
+}
+
+const OPTIONS: &[Opt] = &[
+    Opt { name: "parallel", ty: Type::Int, doc: "How many hosts at a time; 50 by default." },
+    Opt {
+        name: "serial",
+        ty: Type::Any,
+        doc: "Hosts in a batch, such as `2`, `\"25%\"` or `[1, 5, \"50%\"]`; a batch begins when the one before is done.",
+    },
+    Opt { name: "canary", ty: Type::Any, doc: "Hosts (a number or a share) that go first, alone." },
+    Opt {
+        name: "max_failures",
+        ty: Type::Any,
+        doc: "Failed or unreachable hosts (a number or a share) after which no further host begins.",
+    },
+];
+
+/// Fan-out.
+pub const BINDING: Binding = Binding {
+    area: "each",
+    doc: "The same for each of many hosts, several at a time.",
+    functions: &[Function {
+        signature: Signature {
+            name: "each",
+            params: &[
+                Param { name: "hosts", ty: Type::Hosts, optional: false },
+                Param { name: "options", ty: Type::Map, optional: true },
+                Param { name: "body", ty: Type::Function(1), optional: false },
+            ],
+            options: OPTIONS,
+            required_options: &[],
+            returns: "An array with a result a host, in the order of the hosts: `.host .status .ok .changed .failed \
+                      .skipped .unreachable .value .error`.",
+            performs: None,
+            doc: "Calls a function for each host, several at a time, and returns what each came to.\n\nA host that \
+                  fails or cannot be reached does not end the run: it is in the results, and the run ends as \
+                  `partial`. Variables that the function captures are copies; results come back as its value.",
+            example: r#"let results = each(hosts("localhost"), #{ parallel: 10 }, |h| {
+    ssh_read(h, ["uptime", "-p"]).out
+});
+for r in results { print(`${r.host}: ${r.status}`) }"#,
+        },
+        run: each,
+    }],
+};

@@ -1,0 +1,96 @@
+//! The project's folder on this machine: runbooks may read what is in it, and nothing else.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// The project's root.
+#[derive(Debug, Clone)]
+pub struct Project {
+    root: PathBuf,
+}
+
+/// Why a file of the project cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ProjectError {
+    /// The path leads out of the project.
+    #[error("`{0}` is outside the project")]
+    Outside(String),
+    /// The file system says no.
+    #[error("cannot read `{path}` in the project: {source}")]
+    Read {
+        /// The path as given.
+        path: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// Larger than a file that is sent to hosts may be.
+    #[error("`{path}` has {bytes} bytes; files up to {limit} bytes are read whole")]
+    TooLarge {
+        /// The path as given.
+        path: String,
+        /// Its size.
+        bytes: u64,
+        /// The limit.
+        limit: u64,
+    },
+}
+
+/// Files are held in memory while they are sent.
+const LARGEST: u64 = 256 << 20;
+
+impl Project {
+    /// Takes the root folder.
+    pub fn new(root: &Path) -> Self {
+        Self { root: root.to_owned() }
+    }
+
+    /// Returns the root folder.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Returns the real path of something in the project; links that lead out are refused.
+    pub fn path(&self, path: &str) -> Result<PathBuf, ProjectError> {
+        let read = |source| ProjectError::Read { path: path.to_owned(), source };
+        let root = self.root.canonicalize().map_err(read)?;
+        let real = root.join(path).canonicalize().map_err(read)?;
+        if !real.starts_with(&root) {
+            return Err(ProjectError::Outside(path.to_owned()));
+        }
+        Ok(real)
+    }
+
+    /// Reads a file of the project.
+    pub fn read(&self, path: &str) -> Result<Vec<u8>, ProjectError> {
+        let real = self.path(path)?;
+        let read = |source| ProjectError::Read { path: path.to_owned(), source };
+        let bytes = std::fs::metadata(&real).map_err(read)?.len();
+        if bytes > LARGEST {
+            return Err(ProjectError::TooLarge { path: path.to_owned(), bytes, limit: LARGEST });
+        }
+        std::fs::read(&real).map_err(read)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_project_can_be_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().join("project");
+        std::fs::create_dir_all(root.join("files")).unwrap();
+        let outside = dir.path().join("outside");
+        for (path, text) in [(&root.join("files/a"), "a"), (&outside, "secret")] {
+            std::io::Write::write_all(&mut std::fs::File::create(path).unwrap(), text.as_bytes()).unwrap();
+        }
+        std::os::unix::fs::symlink(&outside, root.join("link")).unwrap();
+        let project = Project::new(&root);
+        assert_eq!(project.read("files/a").unwrap(), b"a");
+        for path in ["../outside", "link", outside.to_str().unwrap()] {
+            assert!(matches!(project.read(path), Err(ProjectError::Outside(_))), "{path}");
+        }
+        assert!(matches!(project.read("files/b"), Err(ProjectError::Read { .. })));
+    }
+}
