@@ -73,6 +73,9 @@ impl Error {
     pub fn hint(&self) -> Option<String> {
         match &self.reason {
             Reason::Undefined { nearest: Some(nearest), .. } => Some(format!("did you mean `{nearest}`?")),
+            Reason::Failed(words) if words.contains("% operator on unsupported types string") => {
+                Some("write `\"…\" | format(…)` instead of `\"…\" % …`".to_owned())
+            }
             Reason::Undefined { .. } => Some("give it a value, or write `| default(…)`".to_owned()),
             _ => None,
         }
@@ -159,10 +162,16 @@ fn environment<'a>() -> Environment<'a> {
 }
 
 /// The variables, which notice when one with a secret is read.
-#[derive(Debug)]
 struct Variables {
     values: BTreeMap<String, (Value, bool)>,
     used_secret: AtomicBool,
+}
+
+impl fmt::Debug for Variables {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Values may be secrets.
+        f.debug_set().entries(self.values.keys()).finish()
+    }
 }
 
 impl Variables {

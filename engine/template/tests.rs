@@ -89,6 +89,13 @@ fn mistakes_name_the_place_and_the_way_out() {
 }
 
 #[test]
+fn formatting_with_percent_names_the_filter() {
+    let error = refused("{{ '%s' % ['x'] }}", &json!({}));
+    assert_eq!(error.hint().unwrap(), "write `\"…\" | format(…)` instead of `\"…\" % …`");
+    assert_eq!(rendered("{{ '%s-%03d' | format('x', 7) }}", &json!({})), "x-007");
+}
+
+#[test]
 fn runaway_templates_end() {
     let endless = "{% macro a() %}{{ a() }}{% endmacro %}{{ a() }}";
     assert!(matches!(refused(endless, &json!({})).reason, Reason::Failed(_) | Reason::Endless));
