@@ -52,7 +52,9 @@ impl Vault {
     }
 
     fn of_yaml(text: &str) -> Result<Self, Error> {
-        let tree: Value = serde_saphyr::from_str(text)
+        // A password may be `on` or `007`.
+        let options = serde_saphyr::options! { strict_booleans: true, leading_zero_numbers_as_strings: true };
+        let tree: Value = serde_saphyr::from_str_with_options(text, options)
             .map_err(|error| Error::NotYaml(error.location().map(|location| location.line())))?;
         let Value::Object(map) = tree else { return Err(Error::NotYaml(None)) };
         let mut values = BTreeMap::new();
@@ -166,6 +168,14 @@ mod tests {
             assert!(vault.get("db", b"swordfish").unwrap().is_none());
         }
         assert!(is_sealed(V12) && !is_sealed(INLINE));
+    }
+
+    #[test]
+    fn plain_values_keep_their_spelling() {
+        let vault = Vault::read("{a: on, b: 007, c: y, d: true, e: 12}", b"").unwrap();
+        for (name, value) in [("a", "on"), ("b", "007"), ("c", "y"), ("d", "true"), ("e", "12")] {
+            assert_eq!(vault.get(name, b"").unwrap().as_deref(), Some(value.as_bytes()), "{name}");
+        }
     }
 
     #[test]

@@ -150,11 +150,13 @@ fn read(text: &str) -> Result<BTreeMap<SecretName, Zeroizing<Vec<u8>>>, String> 
     if text.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with('#')) {
         return Ok(BTreeMap::new());
     }
-    let tree: BTreeMap<String, serde_json::Value> = serde_saphyr::from_str(text).map_err(|error| {
-        let line =
-            error.location().map(|location| format!(" at line {}", location.line())).unwrap_or_default();
-        format!("this is not a YAML map of names to values{line}")
-    })?;
+    let options = serde_saphyr::options! { strict_booleans: true, leading_zero_numbers_as_strings: true };
+    let tree: BTreeMap<String, serde_json::Value> = serde_saphyr::from_str_with_options(text, options)
+        .map_err(|error| {
+            let line =
+                error.location().map(|location| format!(" at line {}", location.line())).unwrap_or_default();
+            format!("this is not a YAML map of names to values{line}")
+        })?;
     let mut secrets = BTreeMap::new();
     for (name, value) in tree {
         let name: SecretName =
