@@ -12,6 +12,7 @@ A run counts only if its output shows each command, or the files have arrived by
 """
 import argparse
 import collections
+import contextlib
 import ctypes
 import hashlib
 import json
@@ -101,7 +102,8 @@ def execute(argv, env, log, sampled):
     wall, cpu = time.monotonic() - start, usage.ru_utime + usage.ru_stime
     process.returncode = os.waitstatus_to_exitcode(status)
     for pid in children(os.getpid()):
-        os.kill(pid, signal.SIGTERM)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGTERM)
     try:
         while True:
             _, _, usage = os.wait3(0)

@@ -9,11 +9,16 @@ run=$BENCH_WORK/sshd
 fail() { echo "hosts: $1" >&2; exit 1; }
 
 down() {
-    local conf pid
+    local conf pid tries
     for conf in "$run"/*.conf; do
         pid=$(cat "${conf%.conf}.pid" 2> /dev/null) || continue
         # The number may belong to another process by now; sshd keeps its arguments in its title.
-        ! grep -qsaF "$conf" "/proc/$pid/cmdline" || kill "$pid"
+        for ((tries = 0; tries < 100; tries++)); do
+            grep -qsaF "$conf" "/proc/$pid/cmdline" || break
+            kill "$pid" 2> /dev/null || break
+            # Until it has ended its addresses are taken.
+            sleep 0.02
+        done
     done
     rm -rf "$run"
 }

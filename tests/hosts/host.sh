@@ -3,6 +3,7 @@
 #
 #   host.sh power DIR NAME ADDRESS BASE    first process of an outer pid, mount and network namespace: the machine
 #   host.sh boot DIR NAME CGROUP           first process of an inner pid namespace: becomes systemd
+#   host.sh sweep DIR NAME                 removes the control groups that a killed host left
 #
 # Two levels, because a reboot must end every process and keep the disk. The disk is a tmpfs in the outer mount
 # namespace, so nothing of it can outlive the outer init, whatever kills that.
@@ -48,14 +49,30 @@ make_network() {
     ip address add "$address/24" dev eth0
 }
 
+# Mounted for ourselves because not every machine has the second hierarchy, or has it in the same place.
+mount_cgroups() {
+    mount -t cgroup2 cgroup2 "$dir/cgroup"
+    cgroup=$dir/cgroup/nlrun-$(< "$dir/lab")-$name
+}
+
+# A group can go when its last process has; killed ones take a moment.
+sweep() {
+    local tries
+    [ -n "${cgroup:-}" ] || mount_cgroups
+    for ((tries = 0; tries < 200; tries++)); do
+        [ -d "$cgroup" ] || return 0
+        find "$cgroup" -depth -type d -exec rmdir {} + 2> /dev/null || sleep 0.05
+    done
+    echo "processes of $name do not end" >&2
+    return 1
+}
+
 power() {
-    local address=$1 base=$2 cgroup code
+    local address=$1 base=$2 code
     mkdir -p "$disk" "$dir/cgroup"
     make_disk "$base"
     make_network "$address"
-    # Mounted here because not every machine has the second cgroup hierarchy, or has it in the same place.
-    mount -t cgroup2 cgroup2 "$dir/cgroup"
-    cgroup=$dir/cgroup/nlrun-$(cat "$dir/lab")-$name
+    mount_cgroups
     while :; do
         echo on > "$dir/hosts/$name/power"
         cat /proc/sys/kernel/random/uuid > "$dir/hosts/$name/boot_id"
@@ -67,7 +84,7 @@ power() {
             "$self" boot "$dir" "$name" "$cgroup" 2>&3 || code=$?; } 3>&2 2> /dev/null
         # A machine without power does not answer, not even to refuse.
         ip link set eth0 down
-        until find "$cgroup" -depth -type d -exec rmdir {} + 2> /dev/null; do sleep 0.05; done
+        sweep
         # reboot(2) in a pid namespace kills its init, with SIGHUP to ask for another start: pid_namespaces(7).
         [ $code -ne 129 ] || continue
         echo off > "$dir/hosts/$name/power"

@@ -34,7 +34,7 @@ require() {
 # Named by the hash of its recipe: a changed base.sh is another base, and old ones can be deleted when no host runs.
 base() {
     local cache recipe base
-    cache=${XDG_CACHE_HOME:-$HOME/.cache}/nlrun-hosts
+    cache=${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/nlrun-hosts
     recipe=$(sha256sum < "$here/base.sh" | cut -c1-12)
     base=$cache/bookworm-$recipe
     mkdir -p "$cache"
@@ -118,9 +118,9 @@ write_access() {
     cat > "$dir/ssh_config" <<EOF
 Host *
   User root
-  IdentityFile $dir/id_ed25519
+  IdentityFile "$dir/id_ed25519"
   IdentitiesOnly yes
-  UserKnownHostsFile $dir/known_hosts
+  UserKnownHostsFile "$dir/known_hosts"
   StrictHostKeyChecking yes
   BatchMode yes
   ConnectTimeout 5
@@ -134,7 +134,7 @@ EOF
         echo "$address $name" >> "$dir/etc_hosts"
         echo "$name,$address $(cut -d' ' -f1,2 "$dir/hosts/$name/ssh_host_ed25519_key.pub")" >> "$dir/known_hosts"
         printf 'Host %s\n  HostName %s\n  HostKeyAlias %s\n' $name "$address" $name >> "$dir/ssh_config"
-        echo "  $name: {address: $address, user: root, identity_files: [$dir/id_ed25519]}" >> "$dir/inventory.yaml"
+        echo "  $name: {address: $address, user: root, identity_files: [\"$dir/id_ed25519\"]}" >> "$dir/inventory.yaml"
     done
     echo "groups: {debian: {hosts: [\"deb-[1:$count]\"]}}" >> "$dir/inventory.yaml"
 }
@@ -165,14 +165,14 @@ up() {
 
 # Kills the outer namespaces; disks, networks and inner processes are held by nothing else.
 down() {
-    local dir host pid start net group
+    local dir host pid tries net code=0
     [ -d "$1" ] || return 0
     dir=$(realpath "$1")
     for host in "$dir"/hosts/*; do
-        ! is_running "$host" || { read -r pid start < "$host/pid"; kill -KILL "$pid"; }
+        ! is_running "$host" || { read -r pid _ < "$host/pid"; kill -KILL "$pid"; }
     done
     for host in "$dir"/hosts/*; do
-        for ((start = 0; start < 200; start++)); do
+        for ((tries = 0; tries < 200; tries++)); do
             is_running "$host" || break
             sleep 0.05
         done
@@ -181,20 +181,15 @@ down() {
         net=$(< "$dir/lab")
         for host in "$dir"/hosts/*; do
             ip link delete "nlrun$net-${host##*-}" 2> /dev/null || true
+            [ ! -d "$dir/cgroup" ] || unshare --mount "$here/host.sh" sweep "$dir" "${host##*/}" || code=1
         done
         ip link delete "nlrun$net" 2> /dev/null || true
-        # shellcheck disable=SC2016
-        unshare --mount sh -c '
-            mount -t cgroup2 cgroup2 "$1/cgroup" 2> /dev/null || exit 0
-            for group in "$1/cgroup/nlrun-$2-"*; do
-                [ ! -d "$group" ] || timeout 10 sh -c "until find \"\$1\" -depth -type d -exec rmdir {} + 2> /dev/null
-                    do sleep 0.05; done" - "$group"
-            done' - "$dir" "$net"
     fi
     rm -rf "$dir/hosts"
     rmdir "$dir/disk" "$dir/cgroup" 2> /dev/null || true
     rm -f "$dir"/{lab,etc_hosts,password,ssh_config,known_hosts,inventory.yaml,id_ed25519,id_ed25519.pub}
     rmdir "$dir" 2> /dev/null || true
+    return $code
 }
 
 status() {
@@ -213,7 +208,7 @@ status() {
 
 # The power switch is the bash below the outer unshare; what runs below that is the booted system.
 switch() {
-    local dir name pid switch inner
+    local dir name pid tries switch inner
     dir=$(realpath "$2") name=$3
     is_running "$dir/hosts/$name" || fail "no running host $name in $dir"
     read -r pid _ < "$dir/hosts/$name/pid"
@@ -223,7 +218,7 @@ switch() {
         off) [ "$(< "$dir/hosts/$name/power")" = off ] || kill -KILL $inner ;;
         on) [ "$(< "$dir/hosts/$name/power")" = on ] || touch "$dir/hosts/$name/wake" ;;
     esac
-    for ((pid = 0; pid < 100; pid++)); do
+    for ((tries = 0; tries < 100; tries++)); do
         [ "$(< "$dir/hosts/$name/power")" != "$1" ] || return 0
         sleep 0.05
     done
