@@ -98,10 +98,7 @@ impl<'a> Call<'a> {
         let mut options = rhai::Map::new();
         let last = arguments.len().saturating_sub(1);
         let takes_map = signature.params.get(last).is_some_and(|p| matches!(p.ty, Type::Map | Type::Any));
-        if !signature.options.is_empty()
-            && !takes_map
-            && arguments.last().is_some_and(Dynamic::is_map)
-        {
+        if !signature.options.is_empty() && !takes_map && arguments.last().is_some_and(Dynamic::is_map) {
             options = arguments.pop().and_then(Dynamic::try_cast).unwrap_or_default();
         }
         for key in options.keys() {
@@ -177,7 +174,8 @@ impl<'a> Call<'a> {
         let name = value.clone().into_string().map_err(|_| self.wrong(index, "a host", value))?;
         let inventory = &self.session.gate().inventory;
         inventory.host(&name).cloned().ok_or_else(|| {
-            let near = inventory.nearest(&name).map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
+            let near =
+                inventory.nearest(&name).map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
             invalid(format!("there is no host `{name}` in the inventory{near}")).into()
         })
     }
@@ -186,7 +184,8 @@ impl<'a> Call<'a> {
     pub fn command(&self, index: usize) -> Result<Line, Raise> {
         let value = self.value(index);
         if let Some(array) = value.clone().try_cast::<rhai::Array>() {
-            let words = array.into_iter().map(|word| self.word(&word, index)).collect::<Result<Vec<_>, _>>()?;
+            let words =
+                array.into_iter().map(|word| self.word(&word, index)).collect::<Result<Vec<_>, _>>()?;
             if words.first().is_none_or(String::is_empty) {
                 return Err(invalid(format!("`{}`: the command is empty", self.name())).into());
             }
@@ -207,7 +206,8 @@ impl<'a> Call<'a> {
             return Ok(host.0.name.clone());
         }
         if value.read_lock::<SecretValue>().is_some() {
-            let message = "a secret may not stand in a command: others on the host could read it; use `stdin`";
+            let message =
+                "a secret may not stand in a command: others on the host could read it; use `stdin`";
             return Err(invalid(message.to_owned()).into());
         }
         value.clone().into_string().map_err(|_| self.wrong(index, "words of text", value))
@@ -226,7 +226,8 @@ impl<'a> Call<'a> {
             && !path.split('/').any(|part| part == ".." || part == ".")
             && !path.contains("//");
         if !plain {
-            let message = format!("`{}` wants an absolute path without `.` and `..`, got `{path}`", self.name());
+            let message =
+                format!("`{}` wants an absolute path without `.` and `..`, got `{path}`", self.name());
             return Err(invalid(message).into());
         }
         Ok(path)
@@ -276,7 +277,8 @@ impl<'a> Call<'a> {
     pub fn option_duration(&self, key: &str) -> Result<Option<Duration>, Raise> {
         self.option(key)
             .map(|value| {
-                duration_of(&value).ok_or_else(|| self.wrong_option(key, "a length of time such as \"90s\"", &value))
+                duration_of(&value)
+                    .ok_or_else(|| self.wrong_option(key, "a length of time such as \"90s\"", &value))
             })
             .transpose()
     }
@@ -292,7 +294,9 @@ impl<'a> Call<'a> {
     /// Returns an option that is text, bytes or a secret.
     pub fn option_content(&self, key: &str) -> Result<Option<Content>, Raise> {
         self.option(key)
-            .map(|value| Content::from(&value).ok_or_else(|| self.wrong_option(key, "text, bytes or a secret", &value)))
+            .map(|value| {
+                Content::from(&value).ok_or_else(|| self.wrong_option(key, "text, bytes or a secret", &value))
+            })
             .transpose()
     }
 
@@ -312,10 +316,9 @@ impl<'a> Call<'a> {
     pub fn perform<E: Effect>(&self, effect: &E) -> Result<E::Output, Raise> {
         match self.session.perform(Some(self.site.clone()), effect)? {
             Answered::Known(output, _) => Ok(output),
-            Answered::Unplanned => Err(Raise::from(Stop::PlanEnds {
-                site: self.site.clone(),
-                effect: E::NAME.to_owned(),
-            })),
+            Answered::Unplanned => {
+                Err(Raise::from(Stop::PlanEnds { site: self.site.clone(), effect: E::NAME.to_owned() }))
+            }
         }
     }
 
@@ -350,7 +353,8 @@ impl<'a> Call<'a> {
     }
 
     fn wrong_option(&self, key: &str, wanted: &str, got: &Dynamic) -> Raise {
-        invalid(format!("`{}` wants {wanted} as option `{key}`, got {}", self.signature.name, shown(got))).into()
+        invalid(format!("`{}` wants {wanted} as option `{key}`, got {}", self.signature.name, shown(got)))
+            .into()
     }
 }
 

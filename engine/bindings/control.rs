@@ -161,7 +161,12 @@ impl Effect for Keep {
         if permit.mode() == Mode::Plan {
             permit.artifact(&self.name, &self.media, &self.bytes).await?;
         }
-        Ok(Seen { pre: Value::Null, changes: permit.mode() == Mode::Apply, diff: None, output: Some(self.len()) })
+        Ok(Seen {
+            pre: Value::Null,
+            changes: permit.mode() == Mode::Apply,
+            diff: None,
+            output: Some(self.len()),
+        })
     }
 
     async fn perform(&self, permit: &Permit<'_>, _seen: &Seen<u64>) -> Result<Done<u64>, Failure> {
@@ -287,7 +292,8 @@ fn warn(call: &mut Call<'_>) -> Result<Dynamic, Raise> {
 }
 
 fn fail(call: &mut Call<'_>) -> Result<Dynamic, Raise> {
-    let failure = Failure { kind: "failed".to_owned(), site: Some(call.site.clone()), ..invalid(call.string(0)?) };
+    let failure =
+        Failure { kind: "failed".to_owned(), site: Some(call.site.clone()), ..invalid(call.string(0)?) };
     Err(failure.into())
 }
 
@@ -452,7 +458,11 @@ const BODY: Param = Param { name: "body", ty: Type::Function(0), optional: false
 const TRY: &[Opt] = &[
     Opt { name: "times", ty: Type::Int, doc: "How many tries at most." },
     Opt { name: "delay", ty: Type::Duration, doc: "The pause between two tries; 1 s by default." },
-    Opt { name: "backoff", ty: Type::Number, doc: "By how much the pause grows each time; 1 by default, 5 min at most." },
+    Opt {
+        name: "backoff",
+        ty: Type::Number,
+        doc: "By how much the pause grows each time; 1 by default, 5 min at most.",
+    },
     Opt { name: "timeout", ty: Type::Duration, doc: "No further try after this long." },
 ];
 
@@ -551,7 +561,11 @@ defer(|| ssh_exec("localhost", ["rmdir", "/tmp/nlrun-work"]));"#
         function!(
             lock,
             &[text("name"), OPTIONS_FIRST, BODY],
-            &[Opt { name: "wait", ty: Type::Duration, doc: "How long to wait for the lock; 1 h by default." }],
+            &[Opt {
+                name: "wait",
+                ty: Type::Duration,
+                doc: "How long to wait for the lock; 1 h by default."
+            }],
             None,
             "What the body returns.",
             "Calls a function while no other run on this machine holds the lock of this name.",

@@ -1,5 +1,7 @@
 //! Fan-out: `each`, and functions that take an array of hosts. One result a host, whatever happens to it.
 
+#![expect(deprecated, reason = "rhai marks its internals as volatile that way; its version is pinned")]
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -62,7 +64,13 @@ pub(super) fn fan_out<E: Effect>(
             }
             None => Dynamic::UNIT,
         };
-        results.push(Dynamic::from(HostResult { host: host.name.clone(), verdict, value, failure, unplanned }));
+        results.push(Dynamic::from(HostResult {
+            host: host.name.clone(),
+            verdict,
+            value,
+            failure,
+            unplanned,
+        }));
     }
     Ok(results.into())
 }
@@ -122,7 +130,13 @@ fn skipped(call: &Call<'_>, number: u32, host: &Arc<Host>) -> Result<HostResult,
     session.note(ended(&session, host, Verdict::Skipped, Some(&failure)))?;
     call.session.gate().partial.store(true, Ordering::Relaxed);
     let failure = Some(Arc::new(failure));
-    Ok(HostResult { host: host.name.clone(), verdict: Verdict::Skipped, value: Dynamic::UNIT, failure, unplanned: None })
+    Ok(HostResult {
+        host: host.name.clone(),
+        verdict: Verdict::Skipped,
+        value: Dynamic::UNIT,
+        failure,
+        unplanned: None,
+    })
 }
 
 /// In what order and how many at a time.
@@ -182,7 +196,10 @@ fn count(call: &Call<'_>, key: &str, value: &Dynamic, hosts: usize) -> Result<us
         (0.0..=100.0).contains(&percent).then(|| (hosts as f64 * percent / 100.0).ceil().max(1.0) as usize)
     };
     number.or_else(share).ok_or_else(|| {
-        let message = format!("`{}` wants a number of hosts or a share such as \"25%\" as `{key}`, got `{value}`", call.name());
+        let message = format!(
+            "`{}` wants a number of hosts or a share such as \"25%\" as `{key}`, got `{value}`",
+            call.name()
+        );
         invalid(message).into()
     })
 }
@@ -294,10 +311,8 @@ pub(super) fn within<T>(
     session: &Session,
     run: impl FnOnce(&NativeCallContext) -> T,
 ) -> T {
-    #[expect(deprecated, reason = "marked volatile, not deprecated; the rhai version is pinned")]
     let mut store = context.store_data();
     store.global.tag = Dynamic::from(session.clone());
-    #[expect(deprecated, reason = "marked volatile, not deprecated; the rhai version is pinned")]
     let context = store.create_context(context.engine());
     run(&context)
 }
@@ -305,7 +320,6 @@ pub(super) fn within<T>(
 /// What `defer` keeps for the end of its branch.
 pub(super) struct CleanUp {
     pub(super) body: FnPtr,
-    #[expect(deprecated, reason = "marked volatile, not deprecated; the rhai version is pinned")]
     pub(super) context: NativeCallContextStore,
 }
 
@@ -319,7 +333,6 @@ pub fn run_clean_ups(session: &Session, engine: &rhai::Engine) -> Result<(), Sto
         let Some(clean_up) = body.downcast_ref::<CleanUp>() else { continue };
         let mut store = clean_up.context.clone();
         store.global.tag = Dynamic::from(inner.clone());
-        #[expect(deprecated, reason = "marked volatile, not deprecated; the rhai version is pinned")]
         let context = store.create_context(engine);
         let result = clean_up.body.call_within_context::<Dynamic>(&context, ());
         let failure = result.err().map(|error| plain(&error));

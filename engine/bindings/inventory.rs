@@ -25,7 +25,8 @@ fn group(call: &mut Call<'_>) -> Result<Dynamic, Raise> {
     let name = call.string(0)?;
     let inventory = &call.session.gate().inventory;
     let group = inventory.group(&name).ok_or_else(|| {
-        let near = inventory.nearest(&name).map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
+        let near =
+            inventory.nearest(&name).map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
         invalid(format!("there is no group `{name}` in the inventory{near}"))
     })?;
     let hosts = group.hosts.iter().filter_map(|name| inventory.host(name).cloned());

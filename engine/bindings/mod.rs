@@ -14,7 +14,7 @@ mod wait;
 use std::any::TypeId;
 use std::sync::{Arc, LazyLock};
 
-use rhai::{Dynamic, Module};
+use rhai::{Dynamic, FuncRegistration, Module, NativeCallContext, RhaiFunc};
 
 pub use call::{Call, Raise, session_of, site_of};
 pub use each::run_clean_ups;
@@ -42,7 +42,8 @@ pub struct Function {
 }
 
 /// Every area.
-pub const ALL: &[&Binding] = &[&control::BINDING, &each::BINDING, &inventory::BINDING, &ssh::BINDING, &wait::BINDING];
+pub const ALL: &[&Binding] =
+    &[&control::BINDING, &each::BINDING, &inventory::BINDING, &ssh::BINDING, &wait::BINDING];
 
 /// Returns every signature.
 pub fn signatures() -> Vec<&'static Signature> {
@@ -69,17 +70,15 @@ fn register(module: &mut Module, function: &'static Function) {
     let (least, most) = function.signature.arity();
     for count in least..=most {
         let types = vec![TypeId::of::<Dynamic>(); count];
-        module.set_raw_fn(
-            function.signature.name,
-            rhai::FnNamespace::Internal,
-            rhai::FnAccess::Public,
-            types,
-            move |context, arguments| {
-                let at = context.call_position();
-                Call::new(&context, &function.signature, arguments)
-                    .and_then(|mut call| (function.run)(&mut call))
-                    .map_err(|raise| raise.into_script(at))
-            },
-        );
+        let run = move |context: Option<NativeCallContext>, arguments: &mut [&mut Dynamic]| {
+            let context = context.expect("the function asks for its context");
+            let at = context.call_position();
+            Call::new(&context, &function.signature, arguments)
+                .and_then(|mut call| (function.run)(&mut call))
+                .map_err(|raise| raise.into_script(at))
+        };
+        let native =
+            RhaiFunc::Pure { func: Arc::new(run), has_context: true, is_pure: true, is_volatile: true };
+        FuncRegistration::new(function.signature.name).set_into_module_raw(module, types, native);
     }
 }

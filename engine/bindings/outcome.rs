@@ -7,8 +7,8 @@ use serde_json::{Map, Value, json};
 
 use crate::bindings::call::Raise;
 use crate::bindings::value::{self, FailureValue, text, to_dynamic};
-use crate::gate::permit::invalid;
 use crate::gate::Stop;
+use crate::gate::permit::invalid;
 use crate::model::event::{Failure, Site, Verdict};
 
 /// The answer of an effect, or the knowledge that there is none yet.
@@ -41,17 +41,20 @@ impl Outcome {
     fn fields(&self) -> Answer<&Map<String, Value>> {
         match self {
             Self::Known(fields) => Ok(fields),
-            Self::Unplanned { effect, site } => Err(Raise::from(Stop::PlanEnds {
-                site: site.clone(),
-                effect: (*effect).to_owned(),
-            })
-            .into_script(Position::NONE)),
+            Self::Unplanned { effect, site } => {
+                Err(Raise::from(Stop::PlanEnds { site: site.clone(), effect: (*effect).to_owned() })
+                    .into_script(Position::NONE))
+            }
         }
     }
 
     fn get(&self, key: &str) -> Answer<Dynamic> {
         let fields = self.fields()?;
-        if fields.get("truncated").and_then(Value::as_array).is_some_and(|cut| cut.iter().any(|name| name == key)) {
+        if fields
+            .get("truncated")
+            .and_then(Value::as_array)
+            .is_some_and(|cut| cut.iter().any(|name| name == key))
+        {
             let message = format!("`.{key}` is longer than `max_output` allows; the log has all of it");
             return Err(Raise::from(invalid(message)).into_script(Position::NONE));
         }
@@ -69,7 +72,9 @@ impl Outcome {
     pub fn json(&self) -> std::result::Result<Value, Failure> {
         match self {
             Self::Known(fields) => Ok(Value::Object(fields.as_ref().clone())),
-            Self::Unplanned { effect, .. } => Err(invalid(format!("in a plan nobody knows what `{effect}` answers"))),
+            Self::Unplanned { effect, .. } => {
+                Err(invalid(format!("in a plan nobody knows what `{effect}` answers")))
+            }
         }
     }
 }
@@ -132,7 +137,8 @@ pub(super) fn register(module: &mut Module) {
 
     module.set_custom_type::<Result>("result");
     module.set_getter_fn("host", |result: &mut Result| Ok(result.host.clone()));
-    module.set_getter_fn("status", |result: &mut Result| result.known().map(|r| r.verdict.as_str().to_owned()));
+    module
+        .set_getter_fn("status", |result: &mut Result| result.known().map(|r| r.verdict.as_str().to_owned()));
     module.set_getter_fn("ok", |result: &mut Result| {
         result.known().map(|r| matches!(r.verdict, Verdict::Ok | Verdict::Changed))
     });
@@ -151,19 +157,33 @@ pub(super) fn register(module: &mut Module) {
     });
     text(module, |result: &mut Result| {
         let result = result.known()?;
-        let reason = result.failure.as_ref().map(|failure| format!(" ({})", failure.message)).unwrap_or_default();
+        let reason =
+            result.failure.as_ref().map(|failure| format!(" ({})", failure.message)).unwrap_or_default();
         Ok(format!("{}: {}{reason}", result.host, result.verdict.as_str()))
     });
 }
 
 /// Every field that some outcome has.
 const FIELDS: [&str; 14] = [
-    "ok", "code", "signal", "out", "err", "ms", "host", "changed", "value", "pid", "before_boot_id", "after_boot_id",
-    "seconds", "path",
+    "ok",
+    "code",
+    "signal",
+    "out",
+    "err",
+    "ms",
+    "host",
+    "changed",
+    "value",
+    "pid",
+    "before_boot_id",
+    "after_boot_id",
+    "seconds",
+    "path",
 ];
 
 fn compare(outcome: &Outcome, operator: &str, other: &Dynamic) -> Answer<bool> {
     outcome.fields()?;
-    let message = format!("an outcome cannot be used with `{operator}` and `{other}`; name a field, such as `.out`");
+    let message =
+        format!("an outcome cannot be used with `{operator}` and `{other}`; name a field, such as `.out`");
     Err(Raise::from(invalid(message)).into_script(Position::NONE))
 }

@@ -102,7 +102,10 @@ impl Shell {
         };
         let connection = &host.connection;
         let sudo = match call.option("sudo") {
-            None => connection.sudo.unwrap_or(false).then(|| connection.sudo_user.clone().unwrap_or("root".into())),
+            None => connection
+                .sudo
+                .unwrap_or(false)
+                .then(|| connection.sudo_user.clone().unwrap_or("root".into())),
             Some(value) => match value.as_bool() {
                 Ok(wanted) => wanted.then(|| connection.sudo_user.clone().unwrap_or("root".into())),
                 Err(_) => call.option_string("sudo")?,
@@ -116,7 +119,10 @@ impl Shell {
                 let codes = value.clone().try_cast::<rhai::Array>().unwrap_or_default();
                 let codes: Vec<i64> = codes.iter().filter_map(|code| code.as_int().ok()).collect();
                 if codes.is_empty() {
-                    let message = format!("`{}` wants exit codes or \"any\" as option `ok`, got `{value}`", call.name());
+                    let message = format!(
+                        "`{}` wants exit codes or \"any\" as option `ok`, got `{value}`",
+                        call.name()
+                    );
                     return Err(invalid(message).into());
                 }
                 Accepts::Codes(codes)
@@ -201,7 +207,14 @@ impl Shell {
             (Accepts::Any | Accepts::Codes(_), None) => false,
         };
         if accepted {
-            return Ok(Answer { code: exit.code, signal: exit.signal, ms: exit.ms, out, err, skipped: false });
+            return Ok(Answer {
+                code: exit.code,
+                signal: exit.signal,
+                ms: exit.ms,
+                out,
+                err,
+                skipped: false,
+            });
         }
         let how = match (exit.code, &exit.signal) {
             (Some(code), _) => format!("exit code {code}"),
@@ -355,7 +368,8 @@ fn ssh_exec(call: &mut Call<'_>) -> Result<Dynamic, Raise> {
 
 fn ssh_script(call: &mut Call<'_>) -> Result<Dynamic, Raise> {
     let text = call.string(1)?;
-    let mut words = vec![call.option_string("interpreter")?.unwrap_or_else(|| "sh".to_owned()), "-s".to_owned()];
+    let mut words =
+        vec![call.option_string("interpreter")?.unwrap_or_else(|| "sh".to_owned()), "-s".to_owned()];
     let arguments = call.json(2)?;
     if let Value::Array(items) = &arguments
         && !items.is_empty()
@@ -390,9 +404,14 @@ fn expectation(call: &Call<'_>) -> Result<Option<Answer>, Raise> {
         let data = value.get(key).and_then(Value::as_str).unwrap_or_default().as_bytes().to_vec();
         Captured { bytes: data.len() as u64, truncated: false, data }
     };
-    let code = value.get("code").map_or(Some(0), |code| code.as_i64().and_then(|code| i32::try_from(code).ok()));
+    let code =
+        value.get("code").map_or(Some(0), |code| code.as_i64().and_then(|code| i32::try_from(code).ok()));
     if !value.is_object() || code.is_none() {
-        return Err(invalid(format!("`{}` wants a map such as #{{ code: 0 }} as option `expect`", call.name())).into());
+        return Err(invalid(format!(
+            "`{}` wants a map such as #{{ code: 0 }} as option `expect`",
+            call.name()
+        ))
+        .into());
     }
     Ok(Some(Answer { code, signal: None, ms: 0, out: text("out"), err: text("err"), skipped: false }))
 }
@@ -418,11 +437,15 @@ fn each_host<E: Effect>(
 const HOST: Param = Param { name: "host", ty: Type::Hosts, optional: false };
 const COMMAND: Param = Param { name: "command", ty: Type::Command, optional: false };
 
-const STDIN: Opt = Opt { name: "stdin", ty: Type::Content, doc: "Text, bytes or a secret for standard input." };
+const STDIN: Opt =
+    Opt { name: "stdin", ty: Type::Content, doc: "Text, bytes or a secret for standard input." };
 const ENV: Opt = Opt { name: "env", ty: Type::Map, doc: "Environment variables for the command." };
 const CWD: Opt = Opt { name: "cwd", ty: Type::RemotePath, doc: "The working directory." };
-const SUDO: Opt =
-    Opt { name: "sudo", ty: Type::Any, doc: "`true` for root, or the user to become; the inventory's `sudo` otherwise." };
+const SUDO: Opt = Opt {
+    name: "sudo",
+    ty: Type::Any,
+    doc: "`true` for root, or the user to become; the inventory's `sudo` otherwise.",
+};
 const SUDO_PASSWORD: Opt = Opt {
     name: "sudo_password",
     ty: Type::Secret,
@@ -433,30 +456,65 @@ const TIMEOUT: Opt = Opt {
     ty: Type::Duration,
     doc: "How long the command may take; its process group is ended then. No limit but the run's by default.",
 };
-const OK: Opt =
-    Opt { name: "ok", ty: Type::Any, doc: "Exit codes that are no failure, such as `[0, 1]`, or \"any\"; `[0]` by default." };
+const OK: Opt = Opt {
+    name: "ok",
+    ty: Type::Any,
+    doc: "Exit codes that are no failure, such as `[0, 1]`, or \"any\"; `[0]` by default.",
+};
 const MAX_OUTPUT_OPTION: Opt = Opt {
     name: "max_output",
     ty: Type::Int,
     doc: "Bytes of each stream that the script may read, 4 MiB by default; the log always has all.",
 };
-const PARALLEL: Opt =
-    Opt { name: "parallel", ty: Type::Int, doc: "With an array of hosts: how many at a time; 50 by default." };
-const CREATES: Opt = Opt { name: "creates", ty: Type::RemotePath, doc: "A path; nothing is run where it exists." };
-const UNLESS: Opt =
-    Opt { name: "unless", ty: Type::String, doc: "A line for the remote shell; nothing is run where it succeeds." };
+const PARALLEL: Opt = Opt {
+    name: "parallel",
+    ty: Type::Int,
+    doc: "With an array of hosts: how many at a time; 50 by default.",
+};
+const CREATES: Opt =
+    Opt { name: "creates", ty: Type::RemotePath, doc: "A path; nothing is run where it exists." };
+const UNLESS: Opt = Opt {
+    name: "unless",
+    ty: Type::String,
+    doc: "A line for the remote shell; nothing is run where it succeeds.",
+};
 const EXPECT: Opt = Opt {
     name: "expect",
     ty: Type::Map,
     doc: "What plan mode may assume of the outcome: `#{ code: 0, out: \"…\" }`.",
 };
-const INTERPRETER: Opt = Opt { name: "interpreter", ty: Type::String, doc: "The program that reads it; `sh` by default." };
+const INTERPRETER: Opt =
+    Opt { name: "interpreter", ty: Type::String, doc: "The program that reads it; `sh` by default." };
 
 const READ: &[Opt] = &[STDIN, ENV, CWD, SUDO, SUDO_PASSWORD, TIMEOUT, OK, MAX_OUTPUT_OPTION, PARALLEL];
-const EXEC: &[Opt] =
-    &[STDIN, ENV, CWD, SUDO, SUDO_PASSWORD, TIMEOUT, OK, MAX_OUTPUT_OPTION, PARALLEL, CREATES, UNLESS, EXPECT];
-const SCRIPT: &[Opt] =
-    &[ENV, CWD, SUDO, SUDO_PASSWORD, TIMEOUT, OK, MAX_OUTPUT_OPTION, PARALLEL, CREATES, UNLESS, EXPECT, INTERPRETER];
+const EXEC: &[Opt] = &[
+    STDIN,
+    ENV,
+    CWD,
+    SUDO,
+    SUDO_PASSWORD,
+    TIMEOUT,
+    OK,
+    MAX_OUTPUT_OPTION,
+    PARALLEL,
+    CREATES,
+    UNLESS,
+    EXPECT,
+];
+const SCRIPT: &[Opt] = &[
+    ENV,
+    CWD,
+    SUDO,
+    SUDO_PASSWORD,
+    TIMEOUT,
+    OK,
+    MAX_OUTPUT_OPTION,
+    PARALLEL,
+    CREATES,
+    UNLESS,
+    EXPECT,
+    INTERPRETER,
+];
 const DETACH: &[Opt] = &[ENV, CWD, SUDO, SUDO_PASSWORD, PARALLEL];
 
 const RETURNS: &str = "An outcome `.ok .code .signal .out .err .ms .host .changed`; for an array of hosts, a result a \

@@ -46,7 +46,8 @@ pub(super) fn register(module: &mut Module) {
     module.set_custom_type::<SecretValue>("secret");
     module.set_getter_fn("name", |secret: &mut SecretValue| Ok(secret.0.name().to_string()));
     text(module, |secret: &mut SecretValue| {
-        let message = format!("secret `{}` has no text form; hand it on as `stdin` or `content`", secret.0.name());
+        let message =
+            format!("secret `{}` has no text form; hand it on as `stdin` or `content`", secret.0.name());
         Err(Raise::from(invalid(message)).into_script(Position::NONE))
     });
 

@@ -54,7 +54,11 @@ impl Effect for Ssh {
             match permit.connect().await {
                 Ok(()) => Ok(true),
                 // A wrong key or a wrong password does not become right by waiting.
-                Err(failure) if matches!(failure.kind.as_str(), "host_key" | "authentication" | "cancelled") => Err(failure),
+                Err(failure)
+                    if matches!(failure.kind.as_str(), "host_key" | "authentication" | "cancelled") =>
+                {
+                    Err(failure)
+                }
                 Err(_) => Ok(false),
             }
         })
@@ -161,7 +165,11 @@ impl Reboot {
                     Ok(true)
                 }
                 Ok(_) => Ok(false),
-                Err(failure) if matches!(failure.kind.as_str(), "host_key" | "authentication" | "cancelled") => Err(failure),
+                Err(failure)
+                    if matches!(failure.kind.as_str(), "host_key" | "authentication" | "cancelled") =>
+                {
+                    Err(failure)
+                }
                 Err(_) => Ok(false),
             }
         })
@@ -317,7 +325,11 @@ pub const BINDING: Binding = Binding {
                         ty: Type::String,
                         doc: "The line that restarts it; `systemctl reboot || reboot` by default.",
                     },
-                    Opt { name: "test", ty: Type::String, doc: "A line that must succeed before the host counts as back." },
+                    Opt {
+                        name: "test",
+                        ty: Type::String,
+                        doc: "A line that must succeed before the host counts as back.",
+                    },
                 ],
                 required_options: &[],
                 returns: "An outcome `.ok .before_boot_id .after_boot_id .seconds`.",

@@ -113,7 +113,8 @@ impl Gate {
             if let Some(stop) = self.cancellation.reason() {
                 return Err(stop.into());
             }
-            let taken = self.store.try_named_lock(name, &holder).map_err(|error| invalid(sentence(&error)))?;
+            let taken =
+                self.store.try_named_lock(name, &holder).map_err(|error| invalid(sentence(&error)))?;
             let other = match taken {
                 Ok(lock) => return Ok(lock),
                 Err(other) => other,
@@ -674,7 +675,7 @@ pub fn is_unreachable(failure: &Failure) -> bool {
     matches!(failure.kind.as_str(), "unreachable" | "refused" | "host_key" | "authentication")
 }
 
-impl<E: Effect> Kept for &Placed<'_, E> {
+impl<E: Effect> Kept for Placed<'_, E> {
     fn stream(&self, stream: &str, limit: usize) -> Result<Vec<u8>, Failure> {
         let kept = self.gate().kept.lock();
         let reader = kept.as_ref().ok_or_else(|| invalid("the run log is not open".to_owned()))?;

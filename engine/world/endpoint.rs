@@ -81,13 +81,15 @@ fn hop(
     let port = wanted.port.or(settings.port).unwrap_or(22);
     let user = wanted.user.clone().or(settings.user).unwrap_or_else(|| person.user.clone());
     let mut endpoint = Endpoint::new(&host.name, &address, port, &user);
-    let keys = if wanted.identity_files.is_empty() { &settings.identity_files } else { &wanted.identity_files };
+    let keys =
+        if wanted.identity_files.is_empty() { &settings.identity_files } else { &wanted.identity_files };
     endpoint.identity_files = keys.iter().map(|key| expand(key, &person.home)).collect();
     if keys.is_empty() {
         let defaults = DEFAULT_KEYS.iter().map(|key| person.home.join(key));
         endpoint.identity_files = defaults.filter(|path| path.exists()).collect();
     }
-    endpoint.certificate_files = settings.certificate_files.iter().map(|file| expand(file, &person.home)).collect();
+    endpoint.certificate_files =
+        settings.certificate_files.iter().map(|file| expand(file, &person.home)).collect();
     endpoint.identities_only = settings.identities_only.unwrap_or(!wanted.identity_files.is_empty());
     endpoint.agent = match settings.identity_agent.as_deref() {
         Some("none") => None,
@@ -95,7 +97,8 @@ fn hop(
         Some(path) => Some(expand(path, &person.home)),
     };
     let known = settings.user_known_hosts_files.unwrap_or_else(|| vec!["~/.ssh/known_hosts".to_owned()]);
-    let global = settings.global_known_hosts_files.unwrap_or_else(|| vec!["/etc/ssh/ssh_known_hosts".to_owned()]);
+    let global =
+        settings.global_known_hosts_files.unwrap_or_else(|| vec!["/etc/ssh/ssh_known_hosts".to_owned()]);
     let files = known.iter().chain(&global).filter(|file| file.as_str() != "none");
     endpoint.known_hosts = files.map(|file| expand(file, &person.home)).collect();
     endpoint.host_key_policy = match (wanted.known_hosts, settings.strict_host_key_checking) {
@@ -116,7 +119,8 @@ fn hop(
     if let Some(count) = settings.server_alive_count_max {
         endpoint.keepalive_max = count as usize;
     }
-    let jump = if wanted.jump.is_empty() { settings.proxy_jump.unwrap_or_default() } else { wanted.jump.clone() };
+    let jump =
+        if wanted.jump.is_empty() { settings.proxy_jump.unwrap_or_default() } else { wanted.jump.clone() };
     for text in &jump {
         let jump = jump_host(text, inventory)?;
         endpoint.jump.push(hop(&jump, inventory, config, person, depth + 1)?);
@@ -189,7 +193,8 @@ mod tests {
         ];
         for (text, expected) in cases {
             let host = jump_host(text, &inventory).ok();
-            let found = host.as_ref().map(|h| (h.name.as_str(), h.connection.user.as_deref(), h.connection.port));
+            let found =
+                host.as_ref().map(|h| (h.name.as_str(), h.connection.user.as_deref(), h.connection.port));
             assert_eq!(found, expected, "{text}");
         }
     }

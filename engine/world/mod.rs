@@ -32,7 +32,13 @@ pub struct World {
 
 impl World {
     /// Puts the clients together.
-    pub fn new(hosts: Hosts, secrets: Secrets, project: Project, ssh_config: Arc<SshConfig>, person: Person) -> Self {
+    pub fn new(
+        hosts: Hosts,
+        secrets: Secrets,
+        project: Project,
+        ssh_config: Arc<SshConfig>,
+        person: Person,
+    ) -> Self {
         Self { hosts, secrets, project, ssh_config, person }
     }
 
@@ -52,7 +58,12 @@ impl World {
     }
 
     /// Resolves how to reach a host: inventory first, then the user's SSH configuration, then defaults.
-    pub fn endpoint(&self, host: &Host, inventory: &Inventory, logins: Logins) -> Result<Endpoint, EndpointError> {
+    pub fn endpoint(
+        &self,
+        host: &Host,
+        inventory: &Inventory,
+        logins: Logins,
+    ) -> Result<Endpoint, EndpointError> {
         endpoint::resolve(host, inventory, &self.ssh_config, &self.person, logins)
     }
 

@@ -21,6 +21,11 @@ pub enum Stream {
 pub trait Sink: Send {
     /// Takes one chunk.
     fn take(&mut self, stream: Stream, bytes: &[u8]) -> impl Future<Output = Result<(), SinkClosed>> + Send;
+
+    /// Is called about ten times a second while a command runs, also when it says nothing.
+    fn pause(&mut self) -> impl Future<Output = Result<(), SinkClosed>> + Send {
+        std::future::ready(Ok(()))
+    }
 }
 
 /// The receiver of output is gone (the run log cannot be written): the command must be stopped.
