@@ -2,5 +2,10 @@
 
 pub mod check;
 pub mod guard;
+pub mod header;
 pub mod language;
 pub mod library;
+pub mod modules;
+pub mod sources;
+pub mod stdlib;
+pub mod syntax;
