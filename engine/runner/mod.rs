@@ -1,6 +1,8 @@
 //! Runs runbooks: the Rhai engine, the static check, fan-out, the executor.
 
+pub mod caps;
 pub mod check;
+pub mod failure;
 pub mod guard;
 pub mod header;
 pub mod language;

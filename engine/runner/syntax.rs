@@ -68,9 +68,11 @@ pub fn diagnose(error: &ParseError, file: &str, text: &str) -> Diagnostic {
             place(syntax(format!("a string is longer than {most} bytes")), 1)
         }
         ParseErrorType::BadInput(LexError::MalformedEscapeSequence(escape)) => {
+            // Rhai points at its last character.
+            column = column.saturating_sub(escape.chars().count() - 1).max(1);
             let found = syntax(format!("`{escape}` is not an escape sequence"))
                 .hint("write a backslash as `\\\\`, or the text between backticks");
-            place(found, escape.chars().count())
+            found.at(file, text, line, column, escape.chars().count())
         }
         ParseErrorType::BadInput(LexError::ImproperSymbol(word, _)) if word == "eval" => place(no_eval(), 4),
         ParseErrorType::BadInput(other) => place(syntax(lower(&other.to_string())), 1),
@@ -116,6 +118,11 @@ pub fn diagnose(error: &ParseError, file: &str, text: &str) -> Diagnostic {
         ParseErrorType::ExprTooDeep => {
             place(syntax("the expression is nested too deep".into()).hint("name parts of it with `let`"), 1)
         }
+        ParseErrorType::FnMissingName => place(
+            syntax("a function needs a name here".into())
+                .hint("words that the language keeps, such as `go` or `new`, cannot name functions"),
+            1,
+        ),
         ParseErrorType::LoopBreak => place(syntax("`break` or `continue` outside a loop".into()), 1),
         other => place(syntax(lower(&other.to_string())), 1),
     }
@@ -213,7 +220,7 @@ mod tests {
             ("let this = 1;", "1:5 `this` is a word of the language and cannot be a name", ""),
             ("let x = eval(\"1\");", "1:9 `eval` is not part of the language", "checked whole"),
             ("#{ a: 1, a: 2 }", "1:10 the map has two keys `a`", ""),
-            ("const X = 1; X = 2;", "1:16 `X` is constant", "let"),
+            ("const X = 1; X = 2;", "1:14 `X` is constant", "let"),
             (
                 "if x === 1 {}",
                 "1:6 `===` is not a valid operator. This is not JavaScript! Should it be `==`?",
@@ -221,6 +228,7 @@ mod tests {
             ),
             ("break;", "1:1 `break` or `continue` outside a loop", ""),
             ("if true { fn f() {} }", "1:11 a function is defined inside a block", "top"),
+            ("fn go() { }", "1:4 a function needs a name here", "`go`"),
             ("let x = \"\\q\";", "1:10 `\\q` is not an escape sequence", "backslash"),
         ];
         for (text, expected, hint) in cases {

@@ -2,7 +2,7 @@
 
 mod calls;
 mod known;
-mod needs;
+pub(in crate::runner) mod needs;
 mod program;
 mod walk;
 
