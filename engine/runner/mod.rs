@@ -1,6 +1,13 @@
 //! Runs runbooks: the Rhai engine, the static check, fan-out, the executor.
 
+pub mod caps;
 pub mod check;
+pub mod failure;
 pub mod guard;
+pub mod header;
 pub mod language;
 pub mod library;
+pub mod modules;
+pub mod sources;
+pub mod stdlib;
+pub mod syntax;

@@ -1,0 +1,23 @@
+//! The standard library in Rhai, embedded in the binary.
+
+/// Every script of `stdlib/` with its path below it, sorted by path.
+pub const STDLIB: &[(&str, &str)] = &[];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn holds_every_script_of_the_folder() {
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("stdlib");
+        let Ok(entries) = std::fs::read_dir(folder) else { return };
+        let mut found: Vec<String> = entries
+            .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+            .filter(|name| name.ends_with(".rhai"))
+            .collect();
+        found.sort();
+        let listed: Vec<&str> =
+            STDLIB.iter().map(|(path, _)| *path).filter(|path| !path.contains('/')).collect();
+        assert_eq!(found, listed);
+    }
+}
