@@ -96,10 +96,13 @@ impl<'a> Call<'a> {
         let site = site_of(context);
         let mut arguments: Vec<Dynamic> = arguments.iter().map(|value| value.flatten_clone()).collect();
         let mut options = rhai::Map::new();
-        let last = arguments.len().saturating_sub(1);
-        let takes_map = signature.params.get(last).is_some_and(|p| matches!(p.ty, Type::Map | Type::Any));
-        if !signature.options.is_empty() && !takes_map && arguments.last().is_some_and(Dynamic::is_map) {
-            options = arguments.pop().and_then(Dynamic::try_cast).unwrap_or_default();
+        let required = signature.params.iter().filter(|param| !param.optional).count();
+        if !signature.options.is_empty() && arguments.len() > required {
+            let place = arguments.len() - 1 - usize::from(signature.takes_body());
+            let is_taken = signature.params.get(place).is_some_and(|p| matches!(p.ty, Type::Map | Type::Any));
+            if !is_taken && arguments[place].is_map() {
+                options = arguments.remove(place).try_cast().unwrap_or_default();
+            }
         }
         for key in options.keys() {
             if !signature.options.iter().any(|option| option.name == key.as_str()) {
@@ -385,6 +388,32 @@ impl Content {
             Self::Plain(bytes) => bytes,
             Self::Secret(secret) => secret.expose(),
         }
+    }
+}
+
+thread_local! {
+    /// The session of this thread of script, for `print`, which Rhai calls without a context.
+    static CURRENT: std::cell::RefCell<Option<Session>> = const { std::cell::RefCell::new(None) };
+}
+
+/// Makes a session the current one of this thread until it is dropped.
+pub struct Current(Option<Session>);
+
+impl Current {
+    /// Begins.
+    pub fn set(session: &Session) -> Self {
+        Self(CURRENT.replace(Some(session.clone())))
+    }
+
+    /// Returns the session of this thread of script.
+    pub fn session() -> Option<Session> {
+        CURRENT.with_borrow(Clone::clone)
+    }
+}
+
+impl Drop for Current {
+    fn drop(&mut self) {
+        CURRENT.set(self.0.take());
     }
 }
 

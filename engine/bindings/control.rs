@@ -452,7 +452,6 @@ const fn text(name: &'static str) -> Param {
     Param { name, ty: Type::String, optional: false }
 }
 
-const OPTIONS_FIRST: Param = Param { name: "options", ty: Type::Map, optional: true };
 const BODY: Param = Param { name: "body", ty: Type::Function(0), optional: false };
 
 const TRY: &[Opt] = &[
@@ -495,7 +494,7 @@ pub const BINDING: Binding = Binding {
     functions: &[
         function!(
             retry,
-            &[OPTIONS_FIRST, BODY],
+            &[BODY],
             TRY,
             None,
             "What the body returns.",
@@ -504,7 +503,7 @@ pub const BINDING: Binding = Binding {
         ),
         function!(
             wait_until,
-            &[OPTIONS_FIRST, BODY],
+            &[BODY],
             TRY,
             None,
             "The first value of the body that is neither `false` nor nothing.",
@@ -560,7 +559,7 @@ defer(|| ssh_exec("localhost", ["rmdir", "/tmp/nlrun-work"]));"#
         ),
         function!(
             lock,
-            &[text("name"), OPTIONS_FIRST, BODY],
+            &[text("name"), BODY],
             &[Opt {
                 name: "wait",
                 ty: Type::Duration,

@@ -10,11 +10,11 @@ use parking_lot::Mutex;
 use rhai::{Dynamic, EvalAltResult, FnPtr, NativeCallContext, NativeCallContextStore};
 use serde_json::Value;
 
-use crate::bindings::call::HostsArgument;
+use crate::bindings::call::{Current, HostsArgument};
 use crate::bindings::{Binding, Call, FailureValue, Function, HostResult, HostValue, Outcome, Raise, json};
 use crate::gate::permit::invalid;
 use crate::gate::session::is_unreachable;
-use crate::gate::{Answered, Deferred, Effect, Halt, Session, Stop};
+use crate::gate::{Answered, Deferred, Effect, Halt, Session, Stop, cancellation};
 use crate::model::event::{Event, Failure, Verdict};
 use crate::model::inventory::Host;
 use crate::model::signature::{Opt, Param, Signature, Type};
@@ -77,7 +77,7 @@ pub(super) fn fan_out<E: Effect>(
 
 fn each(call: &mut Call<'_>) -> Result<Dynamic, Raise> {
     let HostsArgument::Many(hosts) = call.hosts(0)? else {
-        return Err(call.wrong(0, "an array of hosts", &call.value(0)));
+        return Err(call.wrong(0, "an array of hosts, such as `hosts(\"web\")`,", &call.value(0)));
     };
     let body = call.function(call.count() - 1)?;
     let order = Order::read(call, hosts.len())?;
@@ -150,8 +150,7 @@ struct Order {
 
 impl Order {
     fn read(call: &Call<'_>, hosts: usize) -> Result<Self, Raise> {
-        // The option map stands before the function here, so that the body comes last.
-        let parallel = call.option_int("parallel", 1)?.map_or(PARALLEL, |n| n.min(MOST) as usize);
+            let parallel = call.option_int("parallel", 1)?.map_or(PARALLEL, |n| n.min(MOST) as usize);
         let canary = call.option("canary").map_or(Ok(0), |value| count(call, "canary", &value, hosts))?;
         let serial = match call.option("serial") {
             None => Vec::new(),
@@ -293,6 +292,7 @@ impl Fan<'_> {
         session.note(began(session, host)).map_err(|stop| Raise::from(stop).into_script(at))?;
         let mut body = self.body.clone();
         body.set_curry(self.captures.iter().cloned());
+        let _current = Current::set(session);
         let result = within(self.call.context, session, |context| {
             body.call_within_context::<Dynamic>(context, (HostValue(host.clone()),))
         });
@@ -334,8 +334,18 @@ pub fn run_clean_ups(session: &Session, engine: &rhai::Engine) -> Result<(), Sto
         let mut store = clean_up.context.clone();
         store.global.tag = Dynamic::from(inner.clone());
         let context = store.create_context(engine);
-        let result = clean_up.body.call_within_context::<Dynamic>(&context, ());
+        let result = {
+            let _cleaning = cancellation::Cleaning::begin();
+            let _current = Current::set(&inner);
+            clean_up.body.call_within_context::<Dynamic>(&context, ())
+        };
         let failure = result.err().map(|error| plain(&error));
+        if let Some(failure) = &failure {
+            let place = site.as_ref().map(ToString::to_string).unwrap_or_default();
+            let text = session.gate().redactor.text(failure).into_owned();
+            session.gate().left_behind.lock().push(format!("the clean-up registered at {place} failed: {text}"));
+        }
+        let failure = failure.map(|text| session.gate().redactor.text(&text).into_owned());
         let branch = inner.branch().clone();
         session.note(Event::CleanedUp { branch, failure, site })?;
     }
@@ -432,7 +442,6 @@ pub const BINDING: Binding = Binding {
             name: "each",
             params: &[
                 Param { name: "hosts", ty: Type::Hosts, optional: false },
-                Param { name: "options", ty: Type::Map, optional: true },
                 Param { name: "body", ty: Type::Function(1), optional: false },
             ],
             options: OPTIONS,

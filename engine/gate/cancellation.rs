@@ -1,5 +1,7 @@
 //! How a run is ended from outside: once with clean-up, twice at once.
 
+use std::cell::Cell;
+
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
@@ -11,7 +13,32 @@ pub struct Cancellation {
     soft: CancellationToken,
     hard: CancellationToken,
     reason: Mutex<Option<Stop>>,
-    cleaning: std::sync::atomic::AtomicBool,
+}
+
+thread_local! {
+    /// Whether this thread of script runs a clean-up, which a first request to cancel does not end.
+    static CLEANING: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Marks this thread as one that cleans up, until it is dropped.
+pub struct Cleaning(bool);
+
+impl Cleaning {
+    /// Begins.
+    pub fn begin() -> Self {
+        Self(CLEANING.replace(true))
+    }
+
+    /// Whether this thread cleans up.
+    pub fn is_on() -> bool {
+        CLEANING.get()
+    }
+}
+
+impl Drop for Cleaning {
+    fn drop(&mut self) {
+        CLEANING.set(self.0);
+    }
 }
 
 impl Cancellation {
@@ -37,13 +64,18 @@ impl Cancellation {
         self.hard.is_cancelled()
     }
 
-    /// From here on only the second request counts: the clean-up runs.
-    pub fn begin_clean_up(&self) {
-        self.cleaning.store(true, std::sync::atomic::Ordering::Release);
+    /// Waits for the first request.
+    pub async fn cancelled(&self) {
+        self.soft.cancelled().await;
+    }
+
+    /// Waits for the second request.
+    pub async fn cancelled_now(&self) {
+        self.hard.cancelled().await;
     }
 
     /// Returns the token that what runs now has to watch.
     pub fn token(&self) -> &CancellationToken {
-        if self.cleaning.load(std::sync::atomic::Ordering::Acquire) { &self.hard } else { &self.soft }
+        if Cleaning::is_on() { &self.hard } else { &self.soft }
     }
 }

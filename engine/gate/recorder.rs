@@ -79,6 +79,11 @@ impl Recorder {
         }
     }
 
+    /// Whether something could not be written.
+    pub fn is_broken(&self) -> bool {
+        self.check().is_err()
+    }
+
     /// Writes the last event of a run, even if earlier ones could not be written.
     pub async fn append_last(&self, event: Event) -> Result<(), StoreError> {
         match self {

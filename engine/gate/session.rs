@@ -70,6 +70,8 @@ pub struct Gate {
     pub checks: Mutex<Vec<String>>,
     /// Whether a host of a fan-out failed or was unreachable.
     pub partial: AtomicBool,
+    /// Clean-ups that failed or could not run.
+    pub left_behind: Mutex<Vec<String>>,
 }
 
 impl Gate {

@@ -56,7 +56,7 @@ pub struct Param {
     pub optional: bool,
 }
 
-/// One key of the option map, which is always the last argument and always optional.
+/// One key of the option map, which stands last, or before the body when the last parameter is a function.
 #[derive(Debug, Clone, Copy)]
 pub struct Opt {
     /// The key.
@@ -119,6 +119,11 @@ impl Signature {
         let options = usize::from(!self.options.is_empty());
         let least = required + usize::from(!self.required_options.is_empty());
         (least, self.params.len() + options)
+    }
+
+    /// Whether the last parameter is a function: the option map then stands before it, so that the body comes last.
+    pub fn takes_body(&self) -> bool {
+        self.params.last().is_some_and(|param| matches!(param.ty, Type::Function(_)))
     }
 
     /// Returns the call form for people: `ssh_exec(host, command, #{ … })`.

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use crate::gate::cancellation::Cleaning;
+
 /// How long a script may allocate unseen; at memory speed this lets at most some hundred MiB through.
 const SAMPLE: Duration = Duration::from_millis(5);
 
@@ -17,6 +19,7 @@ pub type Resident = Box<dyn Fn() -> Option<u64> + Send + Sync>;
 /// Watches all branches of one run.
 pub struct Guard {
     cancelled: AtomicBool,
+    cancelled_now: AtomicBool,
     started: Instant,
     timeout: Option<Duration>,
     operations: AtomicU64,
@@ -68,6 +71,7 @@ impl Guard {
     pub fn new(timeout: Option<Duration>, budget: u64, memory: u64, resident: Resident) -> Arc<Self> {
         Arc::new(Self {
             cancelled: AtomicBool::new(false),
+            cancelled_now: AtomicBool::new(false),
             started: Instant::now(),
             timeout,
             operations: AtomicU64::new(0),
@@ -78,9 +82,18 @@ impl Guard {
         })
     }
 
-    /// Ends the script at its next operation.
+    /// Ends the script at its next operation, clean-ups excepted.
     pub fn cancel(&self) {
         self.cancelled.store(true, Ordering::Relaxed);
+    }
+
+    /// Ends everything at its next operation.
+    pub fn cancel_now(&self) {
+        self.cancelled_now.store(true, Ordering::Relaxed);
+    }
+
+    fn is_cancelled_now(&self) -> bool {
+        self.cancelled_now.load(Ordering::Relaxed)
     }
 
     /// Whether the run was cancelled.
@@ -95,7 +108,9 @@ impl Guard {
 
     /// Decides after every operation whether the script may go on; `operation` counts within one branch.
     pub fn tick(&self, operation: u64) -> Option<Ended> {
-        if self.is_cancelled() {
+        // A clean-up goes on after the first request to cancel and after the time-out.
+        let cleaning = Cleaning::is_on();
+        if self.is_cancelled_now() || (self.is_cancelled() && !cleaning) {
             return Some(Ended::Cancelled);
         }
         if operation.is_multiple_of(LOT)
@@ -106,6 +121,7 @@ impl Guard {
         let elapsed = self.started.elapsed();
         if let Some(after) = self.timeout
             && elapsed > after
+            && !cleaning
         {
             return Some(Ended::TimedOut { after });
         }

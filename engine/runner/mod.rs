@@ -2,12 +2,14 @@
 
 pub mod caps;
 pub mod check;
+pub mod executor;
 pub mod failure;
 pub mod guard;
 pub mod header;
 pub mod language;
 pub mod library;
 pub mod modules;
+pub mod resident;
 pub mod sources;
 pub mod stdlib;
 pub mod syntax;

@@ -1,0 +1,291 @@
+//! Runs one runbook at the gate, from its first line to its last clean-up.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use rhai::{AST, Dynamic, Engine, EvalAltResult, EvalContext, Position, Scope};
+use serde_json::Value;
+
+use crate::bindings::{self, Current, FailureValue};
+use crate::gate::{Gate, Session, Stop};
+use crate::model::diagnostic::{Diagnostic, Frame};
+use crate::model::event::{Event, Level, Site, Verdict};
+use crate::model::run::{Mode, Status};
+use crate::model::runbook::Limits;
+use crate::runner::guard::{Ended, Guard};
+use crate::runner::language::{self, STACK_SIZE, Steps};
+use crate::runner::modules::Modules;
+use crate::runner::sources::{Pinned, Sources};
+use crate::runner::{failure, resident};
+
+/// How long clean-ups may take once a run was cancelled or timed out.
+const CLEAN_UP: Duration = Duration::from_secs(600);
+
+/// How a run ended.
+#[derive(Debug, Clone)]
+pub struct Ending {
+    /// How.
+    pub status: Status,
+    /// What went wrong, at the runbook's line.
+    pub error: Option<Box<Diagnostic>>,
+    /// What could not be undone.
+    pub left_behind: Vec<String>,
+    /// The line from which a plan could not go on.
+    pub incomplete: Option<String>,
+    /// What the script returned.
+    pub result: Value,
+}
+
+/// Runs the pinned scripts of a run; returns when the last clean-up has ended.
+///
+/// The script gets a thread of its own: it blocks, and it needs a deep stack.
+pub fn execute(gate: &Arc<Gate>, sources: &Arc<Pinned>, entry: &str, limits: &Limits) -> Ending {
+    let guard = Guard::new(Some(limits.timeout), limits.operations, limits.memory, Box::new(resident::bytes));
+    let watch = gate.runtime.spawn(watch(gate.clone(), guard.clone(), limits.timeout));
+    let script = Script { gate, sources, entry, limits, guard };
+    let ending = std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().name("script".to_owned()).stack_size(STACK_SIZE);
+        let thread = thread.spawn_scoped(scope, || script.run());
+        match thread.map(std::thread::ScopedJoinHandle::join) {
+            Ok(Ok(ending)) => ending,
+            Ok(Err(_)) => broken("nlrun itself broke while it ran the script; this is a bug".to_owned()),
+            Err(error) => broken(format!("no thread for the script: {error}")),
+        }
+    });
+    watch.abort();
+    ending
+}
+
+fn broken(message: String) -> Ending {
+    Ending {
+        status: Status::Failed,
+        error: Some(Box::new(Diagnostic::error("internal", message))),
+        left_behind: Vec::new(),
+        incomplete: None,
+        result: Value::Null,
+    }
+}
+
+/// Ends the run at its time limit, and its clean-ups some time after.
+async fn watch(gate: Arc<Gate>, guard: Arc<Guard>, timeout: Duration) {
+    tokio::select! {
+        () = tokio::time::sleep(timeout) => {
+            let limit = crate::model::duration::text(timeout);
+            gate.cancellation.cancel(Stop::TimedOut { limit });
+        }
+        () = gate.cancellation.cancelled() => {}
+    }
+    guard.cancel();
+    tokio::select! {
+        () = tokio::time::sleep(CLEAN_UP) => {
+            gate.cancellation.cancel_now(Stop::TimedOut { limit: crate::model::duration::text(CLEAN_UP) });
+        }
+        () = gate.cancellation.cancelled_now() => {}
+    }
+    guard.cancel_now();
+}
+
+struct Script<'a> {
+    gate: &'a Arc<Gate>,
+    sources: &'a Arc<Pinned>,
+    entry: &'a str,
+    limits: &'a Limits,
+    guard: Arc<Guard>,
+}
+
+impl Script<'_> {
+    fn run(&self) -> Ending {
+        let session = Session::root(self.gate.clone());
+        let _current = Current::set(&session);
+        let mut engine = language::engine(self.guard.clone(), Arc::new(Noted::default()));
+        engine.register_global_module(bindings::module());
+        engine.set_module_resolver(Modules::new(self.sources.clone(), self.entry));
+        engine.set_max_call_levels(self.limits.depth);
+        engine.set_default_tag(Dynamic::from(session.clone()));
+        engine.on_print(|text| {
+            if let Some(session) = Current::session() {
+                // A log that cannot be written stops the run at its next effect.
+                let _ = session.say(Level::Info, text, None);
+            }
+        });
+        let outcome = self.evaluate(&engine);
+        let mut ending = match outcome {
+            Ok(value) => self.returned(&value),
+            Err(error) => self.raised(&error),
+        };
+        self.clean_up(&session, &engine, &mut ending);
+        self.judge(&mut ending);
+        ending
+    }
+
+    fn evaluate(&self, engine: &Engine) -> Result<Dynamic, Box<EvalAltResult>> {
+        let text = self.sources.text(self.entry).map_err(|error| error.to_string())?;
+        let mut scope = Scope::new();
+        let params = bindings::to_dynamic(&Value::Object(self.gate.params.clone()))?;
+        scope.push_constant_dynamic("params", params);
+        let ast: AST = language::compile(engine, self.entry, &text, &scope)?;
+        engine.eval_ast_with_scope::<Dynamic>(&mut scope, &ast)
+    }
+
+    fn returned(&self, value: &Dynamic) -> Ending {
+        // What cannot be kept as JSON (a function, an outcome that is not known) is no result.
+        let mut result = bindings::json(value).unwrap_or(Value::Null);
+        self.gate.redactor.json(&mut result);
+        Ending { status: Status::Done, error: None, left_behind: Vec::new(), incomplete: None, result }
+    }
+
+    fn raised(&self, error: &EvalAltResult) -> Ending {
+        let mut ending = broken(String::new());
+        let stop = match error.unwrap_inner() {
+            EvalAltResult::ErrorTerminated(value, _) => {
+                let stop = value.read_lock::<Stop>().map(|stop| stop.clone());
+                let ended = value.read_lock::<Ended>().map(|ended| *ended);
+                stop.or_else(|| ended.map(|ended| self.limit(ended)))
+            }
+            _ => None,
+        };
+        let functions: Vec<&str> = bindings::signatures().iter().map(|signature| signature.name).collect();
+        let mut found = failure::explain(error, self.entry, self.sources.as_ref(), &functions);
+        if let Some(stop) = stop {
+            ending.status = stop.status();
+            if let Stop::PlanEnds { site, .. } = &stop {
+                ending.incomplete = Some(site.to_string());
+            }
+            found.code = "stopped";
+            found.message = stop.to_string();
+            found.hint = stop.hint();
+            if matches!(stop, Stop::PlanEnds { .. } | Stop::ReplayEnds(_)) && self.gate.mode == Mode::Plan {
+                ending.error = None;
+                return ending;
+            }
+        } else if let EvalAltResult::ErrorRuntime(value, _) = error.unwrap_inner()
+            && let Some(failure) = value.read_lock::<FailureValue>()
+        {
+            let failure = &failure.0;
+            found.message = match &failure.host {
+                Some(host) => format!("{host}: {}", failure.message),
+                None => failure.message.clone(),
+            };
+            found.hint = None;
+        }
+        found.message = self.gate.redactor.text(&found.message).into_owned();
+        ending.error = Some(Box::new(found));
+        ending
+    }
+
+    fn limit(&self, ended: Ended) -> Stop {
+        match ended {
+            Ended::Cancelled => {
+                self.gate.cancellation.reason().unwrap_or_else(|| Stop::Cancelled { by: "somebody".to_owned() })
+            }
+            Ended::TimedOut { after } => Stop::TimedOut { limit: crate::model::duration::text(after) },
+            Ended::Operations { .. } | Ended::Memory { .. } => Stop::Limit(ended.to_string()),
+        }
+    }
+
+    /// Runs the clean-ups of the run, unless nothing more may happen; lists what stays behind.
+    fn clean_up(&self, session: &Session, engine: &Engine, ending: &mut Ending) {
+        let suspended = matches!(ending.status, Status::InDoubt | Status::Interrupted);
+        if suspended || self.gate.cancellation.is_now() || self.gate.recorder.is_broken() {
+            for deferred in session.take_deferred() {
+                let site = deferred.site.as_ref().map(Site::to_string).unwrap_or_default();
+                // A suspended run cleans up when it goes on.
+                if !suspended {
+                    ending.left_behind.push(format!("the clean-up registered at {site} did not run"));
+                }
+            }
+        } else if let Err(stop) = bindings::run_clean_ups(session, engine) {
+            ending.left_behind.push(stop.to_string());
+        }
+        ending.left_behind.append(&mut self.gate.left_behind.lock());
+    }
+
+    /// A run that came to its end is done only if nothing in it went wrong.
+    fn judge(&self, ending: &mut Ending) {
+        if let Some(stop) = self.gate.cancellation.reason()
+            && !matches!(ending.status, Status::InDoubt | Status::Interrupted)
+        {
+            ending.status = stop.status();
+        }
+        if ending.status != Status::Done {
+            return;
+        }
+        let checks = self.gate.checks.lock();
+        if !checks.is_empty() {
+            ending.status = Status::Failed;
+            let message = match checks.as_slice() {
+                [only] => format!("a check failed: {only}"),
+                many => format!("{} checks failed; the first: {}", many.len(), many[0]),
+            };
+            ending.error = Some(Box::new(Diagnostic::error("check", message)));
+        } else if !ending.left_behind.is_empty() {
+            ending.status = Status::Failed;
+        } else if self.gate.partial.load(Ordering::Relaxed) {
+            ending.status = Status::Partial;
+        }
+    }
+}
+
+/// Writes the edges of steps into the log.
+#[derive(Default)]
+struct Noted {
+    begun: Mutex<Vec<(std::thread::ThreadId, Instant)>>,
+}
+
+impl Noted {
+    fn note(
+        context: &EvalContext,
+        at: Position,
+        event: impl FnOnce(&Session) -> Event,
+    ) -> Result<(), Box<EvalAltResult>> {
+        let Some(session) = context.tag().read_lock::<Session>().map(|session| session.clone()) else {
+            return Ok(());
+        };
+        session.note(event(&session)).map_err(|stop| bindings::Raise::from(stop).into_script(at))
+    }
+}
+
+impl Steps for Noted {
+    fn begin(&self, context: &mut EvalContext, name: &str, at: Position) -> Result<(), Box<EvalAltResult>> {
+        self.begun.lock().push((std::thread::current().id(), Instant::now()));
+        let site = Site {
+            file: context.source().unwrap_or_default().into(),
+            line: at.line().unwrap_or(0) as u32,
+            column: at.position().unwrap_or(0) as u32,
+        };
+        let name = name.to_owned();
+        Self::note(context, at, |session| Event::StepBegan { branch: session.branch().clone(), name, site: Some(site) })
+    }
+
+    fn end(
+        &self,
+        context: &mut EvalContext,
+        name: &str,
+        at: Position,
+        outcome: &Result<Dynamic, Box<EvalAltResult>>,
+    ) -> Result<(), Box<EvalAltResult>> {
+        let ms = {
+            let mut begun = self.begun.lock();
+            let thread = std::thread::current().id();
+            let last = begun.iter().rposition(|(id, _)| *id == thread);
+            last.map_or(0, |index| begun.remove(index).1.elapsed().as_millis() as u64)
+        };
+        let verdict = match outcome {
+            Ok(_) => Verdict::Ok,
+            // `return`, `break` and `continue` travel as errors and are none.
+            Err(error) if error.is_pseudo_error() => Verdict::Ok,
+            // A stopped run says so once, at its end; an interrupted one goes on within the step.
+            Err(error) if matches!(error.unwrap_inner(), EvalAltResult::ErrorTerminated(..)) => return Ok(()),
+            Err(_) => Verdict::Failed,
+        };
+        let name = name.to_owned();
+        Self::note(context, at, |session| Event::StepEnded { branch: session.branch().clone(), name, verdict, ms })
+    }
+}
+
+/// Makes the frames of a diagnostic printable one a line.
+pub fn frames(frames: &[Frame]) -> Vec<String> {
+    frames.iter().map(|frame| format!("in {} at {}:{}", frame.function, frame.file, frame.line)).collect()
+}
