@@ -4,6 +4,7 @@ pub mod capability;
 pub mod diagnostic;
 pub mod duration;
 pub mod effect;
+pub mod given;
 pub mod inventory;
 pub mod nearest;
 pub mod parameter;
