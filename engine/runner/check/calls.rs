@@ -404,6 +404,15 @@ impl<'a> Walker<'a> {
     }
 
     fn performs(&mut self, verb: &'static str, target: Target, at: Position, length: usize) {
+        if self.inside.is_none() && !self.is_entry() {
+            // Who imports first would decide where in the journal it stands.
+            let found = Diagnostic::error(
+                "import-effect",
+                format!("an imported script performs `{verb}` when it is imported"),
+            )
+            .hint("move the call into a function");
+            self.add(found, at, length);
+        }
         let (line, column) = (at.line().unwrap_or(0), at.position().unwrap_or(0));
         let file = self.script.path.clone();
         self.used.push((self.inside.clone(), Use { verb, target, file, line, column, length }));

@@ -367,6 +367,16 @@ fn findings_carry_file_and_line_and_several_are_told() {
 }
 
 #[test]
+fn imported_scripts_have_no_effect_of_their_own() {
+    let found = checked(&[
+        ("a.rhai", "import \"./b\" as b;"),
+        ("b.rhai", "ssh_exec(\"db-1\", \"x\");\nfn f() { report(#{}) }"),
+    ]);
+    let said: Vec<_> = found.diagnostics.iter().map(|d| (d.code, d.file.as_str(), d.line)).collect();
+    assert_eq!(said, [("import-effect", "b.rhai", 1)]);
+}
+
+#[test]
 fn collect_takes_what_is_imported() {
     let sources = |files: &[(&str, &str)]| {
         Pinned(files.iter().map(|(path, text)| ((*path).to_owned(), Arc::from(*text))).collect())
