@@ -1,5 +1,7 @@
 //! Draws findings: the only place that shows source lines.
 
+use std::fmt::Write;
+
 use crate::model::diagnostic::{Diagnostic, Severity};
 
 /// The widest part of a source line that is shown, in columns.
@@ -22,17 +24,17 @@ pub fn render(found: &Diagnostic, colours: bool) -> String {
     if found.line > 0 {
         let place = if found.column > 0 { format!(":{}", found.column) } else { String::new() };
         let place = format!("{}:{}{place}", safe(&found.file), found.line);
-        drawn += &format!("{margin}{} {place}\n", paint("34", "——▶"));
+        let _ = writeln!(drawn, "{margin}{} {place}", paint("34", "——▶"));
     } else if !found.file.is_empty() {
-        drawn += &format!(" {} {}\n", paint("34", "——▶"), safe(&found.file));
+        let _ = writeln!(drawn, " {} {}", paint("34", "——▶"), safe(&found.file));
     }
     if let Some(line) = found.source_line.as_deref().filter(|_| found.line > 0) {
         let bar = paint("34", "│");
         let (text, before, length) = excerpt(line, found.column, found.length);
-        drawn += &format!("{margin} {bar}\n{} {bar} {text}\n", paint("34", &number));
+        let _ = writeln!(drawn, "{margin} {bar}\n{} {bar} {text}", paint("34", &number));
         if found.column > 0 {
             let carets = paint(tone, &"^".repeat(length));
-            drawn += &format!("{margin} {bar} {}{carets}\n", " ".repeat(before));
+            let _ = writeln!(drawn, "{margin} {bar} {}{carets}", " ".repeat(before));
         }
     }
     for frame in &found.frames {
@@ -41,10 +43,10 @@ pub fn render(found: &Diagnostic, colours: bool) -> String {
             (line, 0) => format!("{}:{line}", safe(&frame.file)),
             (line, column) => format!("{}:{line}:{column}", safe(&frame.file)),
         };
-        drawn += &format!("   in `{}`, called at {place}\n", safe(&frame.function));
+        let _ = writeln!(drawn, "   in `{}`, called at {place}", safe(&frame.function));
     }
     if let Some(hint) = &found.hint {
-        drawn += &format!("{} {}\n", paint("36", "hint:"), safe(hint));
+        let _ = writeln!(drawn, "{} {}", paint("36", "hint:"), safe(hint));
     }
     drawn
 }

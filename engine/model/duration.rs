@@ -78,7 +78,8 @@ pub fn text(duration: Duration) -> String {
     let mut words = String::new();
     for (unit, size) in [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)] {
         if rest >= size {
-            words.push_str(&format!("{}{unit}", rest / size));
+            words += &(rest / size).to_string();
+            words += unit;
             rest %= size;
         }
     }

@@ -9,7 +9,8 @@ use crate::model::capability::Capability;
 use crate::model::duration;
 use crate::model::nearest::did_you_mean;
 
-pub use crate::model::parameter::{Given, Names, Parameter, ParameterError, ParameterType, bind};
+pub use crate::model::given::{Given, Names, ParameterError, bind};
+pub use crate::model::parameter::{Parameter, ParameterType};
 
 /// Everything that is known about a runbook without running it.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]

@@ -237,7 +237,7 @@ fn parser_bombs_are_refused() {
         let (result, _) = run(&script);
         let shown: String = script.chars().take(30).collect();
         assert!(begun.elapsed() < Duration::from_secs(10), "{shown}");
-        assert!(result.is_err() || script.starts_with("/*") || script.contains("+"), "{shown}: {result:?}");
+        assert!(result.is_err() || script.starts_with("/*") || script.contains('+'), "{shown}: {result:?}");
     }
 }
 

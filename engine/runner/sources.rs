@@ -81,18 +81,18 @@ impl Sources for Disk {
             std::io::ErrorKind::NotFound => SourceError::NotFound(path.to_owned()),
             _ => SourceError::Read { path: path.to_owned(), source },
         };
-        let real = self.root.join(path).canonicalize().map_err(read)?;
-        if !real.starts_with(&self.root) {
+        let place = self.root.join(path).canonicalize().map_err(read)?;
+        if !place.starts_with(&self.root) {
             return Err(SourceError::Outside(path.to_owned()));
         }
-        let about = std::fs::metadata(&real).map_err(read)?;
+        let about = std::fs::metadata(&place).map_err(read)?;
         if !about.is_file() {
             return Err(SourceError::NotFound(path.to_owned()));
         }
         if about.len() > LARGEST {
             return Err(SourceError::TooLarge(path.to_owned()));
         }
-        std::fs::read_to_string(&real).map(Arc::from).map_err(read)
+        std::fs::read_to_string(&place).map(Arc::from).map_err(read)
     }
 }
 
@@ -115,7 +115,7 @@ pub fn candidates(importer: &str, name: &str) -> Result<Vec<String>, SourceError
     if name.starts_with('/') {
         return Err(SourceError::Outside(name.to_owned()));
     }
-    let file = if name.ends_with(".rhai") { name.to_owned() } else { format!("{name}.rhai") };
+    let file = if name.strip_suffix(".rhai").is_some() { name.to_owned() } else { format!("{name}.rhai") };
     let (place, inside) = match importer.strip_prefix(EMBEDDED) {
         Some(inside) => (EMBEDDED, inside),
         None => ("", importer),

@@ -13,7 +13,7 @@ mod tests {
         let Ok(entries) = std::fs::read_dir(folder) else { return };
         let mut found: Vec<String> = entries
             .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
-            .filter(|name| name.ends_with(".rhai"))
+            .filter(|name| name.strip_suffix(".rhai").is_some())
             .collect();
         found.sort();
         let listed: Vec<&str> =

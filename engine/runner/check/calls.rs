@@ -7,9 +7,10 @@ use rhai::{Expr, FnCallExpr, Position};
 use crate::model::diagnostic::Diagnostic;
 use crate::model::nearest::{did_you_mean, nearest};
 use crate::model::signature::{Opt, Signature, Touches, Type};
+use crate::runner::check::expressions::captures;
 use crate::runner::check::known::{Known, misfit};
 use crate::runner::check::needs::Edge;
-use crate::runner::check::walk::{Origin, Walker, captures};
+use crate::runner::check::walk::{Origin, Walker};
 use crate::runner::check::{Target, Use};
 use crate::runner::library;
 use crate::runner::syntax::{no_eval, start};
@@ -170,22 +171,19 @@ impl<'a> Walker<'a> {
         if first.name.as_str() == "global" {
             return None;
         }
-        match self.variable(&first.name).map(|variable| variable.origin.clone()) {
-            Some(Origin::Import(target)) => target.filter(|_| rest.is_empty()),
-            Some(_) | None => {
-                let name = first.name.as_str();
-                let aliases =
-                    self.scope.iter().filter(|variable| matches!(variable.origin, Origin::Import(_)));
-                let near = nearest(name, aliases.map(|variable| variable.name.as_str()));
-                let hint = near.map_or_else(
-                    || format!("add `import \"{name}\" as {name};`"),
-                    |near| format!("did you mean `{near}`?"),
-                );
-                let found = Diagnostic::error("unknown-module", format!("no import is called `{name}` here"));
-                self.add(found.hint(hint), first.pos, name.chars().count());
-                None
-            }
+        if let Some(Origin::Import(target)) = self.variable(&first.name).map(|variable| &variable.origin) {
+            return target.clone().filter(|_| rest.is_empty());
         }
+        let name = first.name.as_str();
+        let aliases = self.scope.iter().filter(|variable| matches!(variable.origin, Origin::Import(_)));
+        let near = nearest(name, aliases.map(|variable| variable.name.as_str()));
+        let hint = near.map_or_else(
+            || format!("add `import \"{name}\" as {name};`"),
+            |near| format!("did you mean `{near}`?"),
+        );
+        let found = Diagnostic::error("unknown-module", format!("no import is called `{name}` here"));
+        self.add(found.hint(hint), first.pos, name.chars().count());
+        None
     }
 
     fn qualified(&mut self, call: &'a FnCallExpr, at: Position) {
@@ -205,7 +203,7 @@ impl<'a> Walker<'a> {
         if !arities.contains(&call.args.len()) {
             self.arity(&format!("{alias}::{name}"), at, &arities, call.args.len());
         }
-        self.edges.push(Edge::function(self.inside.as_deref(), &path, name).from_script(&self.script.path));
+        self.edges.push(Edge::function(self.inside.as_deref(), &path, name).called_from(&self.script.path));
     }
 
     /// Checks a call of a host function.
@@ -406,6 +404,15 @@ impl<'a> Walker<'a> {
     }
 
     fn performs(&mut self, verb: &'static str, target: Target, at: Position, length: usize) {
+        if self.inside.is_none() && !self.is_entry() {
+            // Who imports first would decide where in the journal it stands.
+            let found = Diagnostic::error(
+                "import-effect",
+                format!("an imported script performs `{verb}` when it is imported"),
+            )
+            .hint("move the call into a function");
+            self.add(found, at, length);
+        }
         let (line, column) = (at.line().unwrap_or(0), at.position().unwrap_or(0));
         let file = self.script.path.clone();
         self.used.push((self.inside.clone(), Use { verb, target, file, line, column, length }));

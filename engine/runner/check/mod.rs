@@ -1,6 +1,7 @@
 //! `nlrun check`: walks the whole call graph of a runbook before anything runs.
 
 mod calls;
+mod expressions;
 mod known;
 pub(in crate::runner) mod needs;
 mod program;

@@ -29,7 +29,7 @@ impl Edge {
         }
     }
 
-    pub(super) fn from_script(mut self, script: &str) -> Self {
+    pub(super) fn called_from(mut self, script: &str) -> Self {
         script.clone_into(&mut self.from.0);
         self
     }

@@ -58,23 +58,25 @@ const fn plain(name: &'static str, params: &'static [Param]) -> Signature {
     }
 }
 
-const fn performs(effect: &'static str, kind: Kind, touches: Touches) -> Option<Performs> {
-    Some(Performs { effect, kind, touches })
+const fn performs(effect: &'static str, kind: Kind, touches: Touches) -> Performs {
+    Performs { effect, kind, touches }
 }
 
 const COMMAND: &[Param] = &[param("host", Type::Hosts), param("command", Type::Command)];
 
 static SSH_EXEC: Signature = Signature {
     options: &[opt("timeout", Type::Duration), opt("sudo", Type::Bool), opt("stdin", Type::Content)],
-    performs: performs("ssh.exec", Kind::Act, Touches::Host),
+    performs: Some(performs("ssh.exec", Kind::Act, Touches::Host)),
     ..plain("ssh_exec", COMMAND)
 };
-static SSH_READ: Signature =
-    Signature { performs: performs("ssh.read", Kind::Read, Touches::Host), ..plain("ssh_read", COMMAND) };
+static SSH_READ: Signature = Signature {
+    performs: Some(performs("ssh.read", Kind::Read, Touches::Host)),
+    ..plain("ssh_read", COMMAND)
+};
 static FILE_PUT: Signature = Signature {
     options: &[opt("content", Type::Content), opt("mode", Type::String)],
     required_options: &["content"],
-    performs: performs("file.put", Kind::Ensure, Touches::HostPath(1)),
+    performs: Some(performs("file.put", Kind::Ensure, Touches::HostPath(1))),
     ..plain("file_put", &[param("host", Type::Host), param("path", Type::RemotePath)])
 };
 static EACH: Signature = Signature {
@@ -83,26 +85,26 @@ static EACH: Signature = Signature {
 };
 static HOSTS: Signature = plain("hosts", &[param("pattern", Type::Pattern)]);
 static SECRET: Signature = Signature {
-    performs: performs("secret.read", Kind::Read, Touches::Text(0)),
+    performs: Some(performs("secret.read", Kind::Read, Touches::Text(0))),
     ..plain("secret", &[param("name", Type::SecretName)])
 };
 static FAIL: Signature = plain("fail", &[param("message", Type::String)]);
 static DEFER: Signature = plain("defer", &[param("body", Type::Function(0))]);
 static REPORT: Signature = Signature {
-    performs: performs("report.write", Kind::Act, Touches::Nothing),
+    performs: Some(performs("report.write", Kind::Act, Touches::Nothing)),
     ..plain("report", &[param("data", Type::Map)])
 };
 static K8S_DRAIN: Signature = Signature {
     options: &[opt("timeout", Type::Duration)],
-    performs: performs("k8s.drain", Kind::Act, Touches::Text(0)),
+    performs: Some(performs("k8s.drain", Kind::Act, Touches::Text(0))),
     ..plain("k8s_drain", &[param("cluster", Type::String), param("node", Type::String)])
 };
 static K8S_UNCORDON: Signature = Signature {
-    performs: performs("k8s.drain", Kind::Act, Touches::Text(0)),
+    performs: Some(performs("k8s.drain", Kind::Act, Touches::Text(0))),
     ..plain("k8s_uncordon", &[param("cluster", Type::String), param("node", Type::String)])
 };
 static HOST_REBOOT: Signature = Signature {
-    performs: performs("ssh.exec", Kind::Act, Touches::Host),
+    performs: Some(performs("ssh.exec", Kind::Act, Touches::Host)),
     ..plain("host_reboot", &[param("host", Type::Host)])
 };
 
@@ -365,6 +367,16 @@ fn findings_carry_file_and_line_and_several_are_told() {
 }
 
 #[test]
+fn imported_scripts_have_no_effect_of_their_own() {
+    let found = checked(&[
+        ("a.rhai", "import \"./b\" as b;"),
+        ("b.rhai", "ssh_exec(\"db-1\", \"x\");\nfn f() { report(#{}) }"),
+    ]);
+    let said: Vec<_> = found.diagnostics.iter().map(|d| (d.code, d.file.as_str(), d.line)).collect();
+    assert_eq!(said, [("import-effect", "b.rhai", 1)]);
+}
+
+#[test]
 fn collect_takes_what_is_imported() {
     let sources = |files: &[(&str, &str)]| {
         Pinned(files.iter().map(|(path, text)| ((*path).to_owned(), Arc::from(*text))).collect())
@@ -376,4 +388,52 @@ fn collect_takes_what_is_imported() {
     assert_eq!(collect(&sources(&[]), "a.rhai").expect_err("nothing there").code, "missing-script");
     let computed = collect(&sources(&[("a.rhai", "let x = \"\"; import x as y;")]), "a.rhai");
     assert_eq!(computed.expect_err("computed").code, "computed-import");
+}
+
+#[test]
+fn hostile_scripts_do_not_harm_the_check() {
+    let many = 5_000;
+    let scripts = [
+        format!("{}1{}", "(".repeat(many), ")".repeat(many)),
+        format!("let x = 1; x{};", " + x".repeat(many)),
+        format!("let x = 1; x{};", ".f()".repeat(many)),
+        "loop { }".repeat(many),
+        "if true { } else ".repeat(many) + "{ }",
+        "fn f() { f() } f();".to_owned(),
+        "/*".repeat(many),
+        "/* \" ".repeat(many),
+        "|a| ".repeat(many),
+        "step \"a\" { ".repeat(many),
+        "const PARAMS = ".to_owned() + &"#{ a: ".repeat(many),
+        "\u{feff}let x = 1;".to_owned(),
+        "let \u{202e} = 1;".to_owned(),
+        "let x = 1;\r\nlet y = x;\r\n".to_owned(),
+        "\0".to_owned(),
+        String::new(),
+        (0..500).map(|n| format!("fn f{n}() {{ f{}() }} ", n + 1)).collect::<Vec<_>>().concat(),
+    ];
+    let thread = std::thread::Builder::new().stack_size(language::STACK_SIZE).spawn(move || {
+        for script in &scripts {
+            let begun = std::time::Instant::now();
+            let checked = checked(&[("a.rhai", script)]);
+            let shown: String = script.chars().take(30).collect();
+            assert!(begun.elapsed() < std::time::Duration::from_secs(10), "{shown}");
+            assert!(checked.diagnostics.len() < 6_000, "{shown}");
+        }
+    });
+    thread.expect("a thread").join().expect("no panic");
+}
+
+#[test]
+fn a_host_function_shadows_the_library_and_a_script_function_both() {
+    let cases: [(&str, &[&str]); 5] = [
+        ("fn report(a, b) { a + b } report(1, 2);", &[]),
+        ("fn trim(a, b) { a + b } trim(1, 2); \"x\".len();", &[]),
+        ("let m = #{ f: || 1 }; m.f.call();", &[]),
+        ("fn f() { this.a + 1 } let m = #{ a: 1 }; m.f();", &[]),
+        ("let hosts_of = hosts(\"edge\"); hosts_of.len()", &[]),
+    ];
+    for (script, expected) in cases {
+        assert_eq!(said(script), expected, "{script}");
+    }
 }
