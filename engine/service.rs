@@ -1,1 +1,79 @@
-//! Starts, resumes, cancels and reads runs: what every face calls.
+//! Starts, plans, applies, resumes, replays and cancels runs: what every face calls. Nothing here talks to a terminal.
+
+mod apply;
+mod live;
+mod names;
+mod prepare;
+mod project;
+mod resume;
+
+pub use apply::{read_plan, write_plan};
+pub use live::{Finished, Hands};
+pub use names::Known;
+pub use prepare::{Prepared, Wanted, prepare};
+pub use project::{Config, Place, Project, ProjectError, Retention, StateConfig};
+pub use resume::Decision;
+
+use crate::model::diagnostic::Diagnostic;
+use crate::model::runbook::ParameterError;
+use crate::store::StoreError;
+use crate::world::inventory::InventoryError;
+
+/// Why a run did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum ServiceError {
+    /// The project cannot be read.
+    #[error(transparent)]
+    Project(#[from] ProjectError),
+    /// The inventory cannot be read.
+    #[error("the inventory cannot be used: {0}")]
+    Inventory(Box<InventoryError>),
+    /// The runbook does not pass the check.
+    #[error("the runbook does not pass the check")]
+    Check(Vec<Diagnostic>),
+    /// Parameters are wrong.
+    #[error("parameters are wrong")]
+    Parameters(Vec<ParameterError>),
+    /// A capability given on the command line is none.
+    #[error(transparent)]
+    Capability(#[from] crate::model::capability::CapabilityError),
+    /// The run log.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The user's SSH configuration.
+    #[error("the SSH configuration cannot be used: {0}")]
+    SshConfig(#[from] crate::world::ssh::ssh_config::SshConfigError),
+    /// A plan file is no plan.
+    #[error("`{path}` is not a plan: {reason}")]
+    Plan {
+        /// The file.
+        path: String,
+        /// Why.
+        reason: String,
+    },
+    /// A lock of `LIMITS.locks` is held by another run.
+    #[error("lock `{name}` is held by {holder}")]
+    Locked {
+        /// The lock.
+        name: String,
+        /// Who holds it.
+        holder: String,
+    },
+    /// What a run pinned is gone.
+    #[error("run {run} cannot go on: {reason}")]
+    Unusable {
+        /// The run.
+        run: i64,
+        /// Why.
+        reason: String,
+    },
+    /// The machine gives no thread or no descriptor.
+    #[error("the asynchronous runtime does not start: {0}")]
+    Runtime(#[from] std::io::Error),
+}
+
+impl From<InventoryError> for ServiceError {
+    fn from(error: InventoryError) -> Self {
+        Self::Inventory(Box::new(error))
+    }
+}

@@ -150,7 +150,7 @@ struct Order {
 
 impl Order {
     fn read(call: &Call<'_>, hosts: usize) -> Result<Self, Raise> {
-            let parallel = call.option_int("parallel", 1)?.map_or(PARALLEL, |n| n.min(MOST) as usize);
+        let parallel = call.option_int("parallel", 1)?.map_or(PARALLEL, |n| n.min(MOST) as usize);
         let canary = call.option("canary").map_or(Ok(0), |value| count(call, "canary", &value, hosts))?;
         let serial = match call.option("serial") {
             None => Vec::new(),
@@ -343,7 +343,11 @@ pub fn run_clean_ups(session: &Session, engine: &rhai::Engine) -> Result<(), Sto
         if let Some(failure) = &failure {
             let place = site.as_ref().map(ToString::to_string).unwrap_or_default();
             let text = session.gate().redactor.text(failure).into_owned();
-            session.gate().left_behind.lock().push(format!("the clean-up registered at {place} failed: {text}"));
+            session
+                .gate()
+                .left_behind
+                .lock()
+                .push(format!("the clean-up registered at {place} failed: {text}"));
         }
         let failure = failure.map(|text| session.gate().redactor.text(&text).into_owned());
         let branch = inner.branch().clone();

@@ -87,6 +87,17 @@ impl Journal {
         self.effects.lock().remove(address)
     }
 
+    /// Whether nothing is recorded.
+    pub fn is_empty(&self) -> bool {
+        self.effects.lock().is_empty() && self.notes.is_empty() && self.deferred.is_empty()
+    }
+
+    /// Forgets the notes, so that a replay shows all of them again.
+    #[must_use]
+    pub fn without_notes(self) -> Self {
+        Self { effects: self.effects, ..Self::default() }
+    }
+
     /// Whether the run has recorded this note (a step, a message and the like), the `number`th of its branch.
     pub fn has(&self, event: &Event, branch: &Branch, number: u32) -> bool {
         match event {

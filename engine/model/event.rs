@@ -54,6 +54,9 @@ pub struct Start {
     /// SHA-256 (hex) of the plan that is applied.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plan: Option<String>,
+    /// Whether the run may go on past the end of an incomplete plan.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub beyond: bool,
     /// Version of nlrun.
     pub version: String,
 }

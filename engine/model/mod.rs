@@ -7,6 +7,7 @@ pub mod diff;
 pub mod duration;
 pub mod effect;
 pub mod event;
+pub mod given;
 pub mod inventory;
 pub mod nearest;
 pub mod parameter;

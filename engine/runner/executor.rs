@@ -177,9 +177,11 @@ impl Script<'_> {
 
     fn limit(&self, ended: Ended) -> Stop {
         match ended {
-            Ended::Cancelled => {
-                self.gate.cancellation.reason().unwrap_or_else(|| Stop::Cancelled { by: "somebody".to_owned() })
-            }
+            Ended::Cancelled => self
+                .gate
+                .cancellation
+                .reason()
+                .unwrap_or_else(|| Stop::Cancelled { by: "somebody".to_owned() }),
             Ended::TimedOut { after } => Stop::TimedOut { limit: crate::model::duration::text(after) },
             Ended::Operations { .. } | Ended::Memory { .. } => Stop::Limit(ended.to_string()),
         }
@@ -256,7 +258,11 @@ impl Steps for Noted {
             column: at.position().unwrap_or(0) as u32,
         };
         let name = name.to_owned();
-        Self::note(context, at, |session| Event::StepBegan { branch: session.branch().clone(), name, site: Some(site) })
+        Self::note(context, at, |session| Event::StepBegan {
+            branch: session.branch().clone(),
+            name,
+            site: Some(site),
+        })
     }
 
     fn end(
@@ -281,7 +287,12 @@ impl Steps for Noted {
             Err(_) => Verdict::Failed,
         };
         let name = name.to_owned();
-        Self::note(context, at, |session| Event::StepEnded { branch: session.branch().clone(), name, verdict, ms })
+        Self::note(context, at, |session| Event::StepEnded {
+            branch: session.branch().clone(),
+            name,
+            verdict,
+            ms,
+        })
     }
 }
 

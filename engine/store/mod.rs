@@ -137,6 +137,7 @@ mod tests {
             trigger: Trigger::Person { user: "op".into() },
             mode: Mode::Apply,
             plan: None,
+            beyond: false,
             version: "0".into(),
         }
     }

@@ -2,6 +2,8 @@
 
 pub mod clock;
 pub mod endpoint;
+pub mod files;
+pub mod git;
 pub mod host;
 pub mod inventory;
 pub mod local;

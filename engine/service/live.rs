@@ -1,0 +1,344 @@
+//! A live run: from its row in the log to its last event.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use serde_json::Value;
+use tokio::sync::mpsc::UnboundedSender;
+
+use crate::gate::authority::{Ask, Authority};
+use crate::gate::cancellation::Cancellation;
+use crate::gate::journal::Journal;
+use crate::gate::recorder::Recorder;
+use crate::gate::{Gate, Stop};
+use crate::model::address::Address;
+use crate::model::event::{Event, Start};
+use crate::model::plan::Expected;
+use crate::model::run::{Mode, RunId, Status, Trigger};
+use crate::runner::executor::{Ending, execute};
+use crate::service::{Place, Prepared, Project, ServiceError};
+use crate::store::{NamedLock, NewRun, Record, RunLog, Store, StoreError, sha256};
+use crate::world::host::{Hosts, Limits};
+use crate::world::project::Project as Files;
+use crate::world::ssh::ssh_config::SshConfig;
+use crate::world::{World, git};
+
+/// Who watches a run and answers its questions.
+pub struct Hands {
+    /// Gets every event as it is committed.
+    pub observer: Option<UnboundedSender<Record>>,
+    /// Answers questions.
+    pub ask: Box<dyn Ask>,
+    /// Who triggered it.
+    pub trigger: Trigger,
+}
+
+/// A run that ended, or was suspended.
+#[derive(Debug, Clone)]
+pub struct Finished {
+    /// The run.
+    pub run: RunId,
+    /// How it ended.
+    pub ending: Ending,
+    /// Capabilities that were granted by answers.
+    pub allowed: Vec<String>,
+}
+
+/// What a run begins with besides what was prepared.
+#[derive(Default)]
+pub(super) struct Past {
+    pub(super) journal: Journal,
+    pub(super) expected: Option<Expected>,
+    pub(super) decisions: BTreeMap<Address, String>,
+    pub(super) replay: bool,
+}
+
+impl Project {
+    /// Runs or plans a prepared runbook.
+    pub fn run(
+        &self,
+        place: &Place,
+        store: &Store,
+        prepared: Prepared,
+        mode: Mode,
+        hands: Hands,
+    ) -> Result<Finished, ServiceError> {
+        self.start(place, store, prepared, mode, hands, None, Past::default())
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "two callers; a struct would only rename the list")]
+    pub(super) fn start(
+        &self,
+        place: &Place,
+        store: &Store,
+        prepared: Prepared,
+        mode: Mode,
+        hands: Hands,
+        plan: Option<&str>,
+        past: Past,
+    ) -> Result<Finished, ServiceError> {
+        let inventory =
+            serde_json::to_string(prepared.inventory.as_ref()).expect("an inventory is plain data");
+        let hashes = prepared.sources.0.iter().map(|(path, text)| (path.clone(), sha256(text.as_bytes())));
+        let state = git::state(self.root(), prepared.sources.0.keys().map(String::as_str));
+        let start = Start {
+            runbook: prepared.entry.clone(),
+            sources: hashes.collect(),
+            commit: state.as_ref().map(|state| state.commit.clone()),
+            dirty: state.is_some_and(|state| state.dirty),
+            params: Value::Object(prepared.params.clone()),
+            inventory: sha256(inventory.as_bytes()),
+            grants: prepared.grants.iter().map(ToString::to_string).collect(),
+            allow: prepared.allow.iter().map(ToString::to_string).collect(),
+            trigger: hands.trigger.clone(),
+            mode,
+            plan: plan.map(|text| sha256(text.as_bytes())),
+            beyond: past.expected.as_ref().is_some_and(|expected| expected.beyond),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+        };
+        let mut texts: Vec<&str> = prepared.sources.0.values().map(AsRef::as_ref).collect();
+        texts.push(&inventory);
+        texts.extend(plan);
+        let plan = start.plan.clone();
+        let plan = plan.as_deref();
+        let (claim, first) = store.create(&NewRun { start, texts, plan })?;
+        if let Some(observer) = &hands.observer {
+            let _ = observer.send(first);
+        }
+        let log = store.log(claim, hands.observer.clone());
+        self.live(place, store, prepared, mode, hands, past, Recorder::Log(log))
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "three callers; a struct would only rename the list")]
+    pub(super) fn live(
+        &self,
+        place: &Place,
+        store: &Store,
+        prepared: Prepared,
+        mode: Mode,
+        hands: Hands,
+        past: Past,
+        recorder: Recorder,
+    ) -> Result<Finished, ServiceError> {
+        let run = recorder.run();
+        let runtime = Runtime::start()?;
+        let locks = if past.replay || mode == Mode::Plan {
+            Vec::new()
+        } else {
+            match take_locks(store, run, &prepared.header.limits.locks) {
+                Ok(locks) => locks,
+                Err(error) => {
+                    let ending = refused(&error);
+                    let _ = runtime.handle.block_on(recorder.append_last(ended(&ending)));
+                    return Err(error);
+                }
+            }
+        };
+        let ssh_config = ssh_config(&place.person.home)?;
+        let world = World::new(
+            Hosts::new(Limits::default()),
+            self.secrets(place),
+            Files::new(self.root()),
+            Arc::new(ssh_config),
+            place.person.clone(),
+        );
+        let Prepared { entry, sources, header, params, inventory, grants, allow, .. } = prepared;
+        let authority =
+            Authority::new(entry.clone(), header.needs.clone(), grants, allow, header.limits.max_hosts);
+        let is_resumed = past.replay || !past.journal.is_empty();
+        let gate = Arc::new(Gate {
+            mode,
+            runbook: entry.clone(),
+            replay: past.replay,
+            recorder,
+            world,
+            journal: past.journal,
+            store: store.clone(),
+            kept: Mutex::new(if is_resumed { Some(store.reader()?) } else { None }),
+            expected: past.expected,
+            authority,
+            ask: hands.ask,
+            decisions: past.decisions,
+            redactor: crate::gate::redactor::Redactor::default(),
+            cancellation: Cancellation::default(),
+            inventory,
+            params,
+            runtime: runtime.handle.clone(),
+            endpoints: tokio::sync::Mutex::default(),
+            checks: Mutex::default(),
+            partial: AtomicBool::new(false),
+            left_behind: Mutex::default(),
+        });
+        let signals = runtime.handle.spawn(signals(gate.clone()));
+        let asks = (!past.replay).then(|| runtime.handle.spawn(asks(gate.clone(), store.clone(), run)));
+        let ending = execute(&gate, &sources, &entry, &header.limits);
+        signals.abort();
+        if let Some(asks) = asks {
+            asks.abort();
+        }
+        runtime.handle.block_on(gate.world.hosts().close());
+        let last = match ending.status {
+            Status::Interrupted => {
+                let reason = ending.error.as_ref().map_or_else(String::new, |error| error.message.clone());
+                Event::Interrupted { reason }
+            }
+            _ => ended(&ending),
+        };
+        let written = runtime.handle.block_on(gate.recorder.append_last(last));
+        drop(locks);
+        let allowed = gate.authority.allowed();
+        let mut ending = ending;
+        if written.is_err() && ending.status != Status::Interrupted {
+            // The log has the truth: without its last event the run is one that can be resumed.
+            ending.status = Status::Interrupted;
+        }
+        Ok(Finished { run, ending, allowed })
+    }
+}
+
+fn ended(ending: &Ending) -> Event {
+    Event::Ended {
+        status: ending.status,
+        error: ending.error.as_ref().and_then(|error| serde_json::to_value(error).ok()),
+        left_behind: ending.left_behind.clone(),
+        incomplete: ending.incomplete.clone(),
+        result: ending.result.clone(),
+    }
+}
+
+fn refused(error: &ServiceError) -> Ending {
+    let diagnostic = crate::model::diagnostic::Diagnostic::error("locked", error.to_string());
+    Ending {
+        status: Status::Stopped,
+        error: Some(Box::new(diagnostic)),
+        left_behind: Vec::new(),
+        incomplete: None,
+        result: Value::Null,
+    }
+}
+
+/// Takes the locks that a run holds from start to end, in the order of their names, so that two runs cannot block
+/// each other for ever.
+fn take_locks(store: &Store, run: RunId, names: &[String]) -> Result<Vec<NamedLock>, ServiceError> {
+    let mut names: Vec<&String> = names.iter().collect();
+    names.sort();
+    names.dedup();
+    let holder = format!("run {run} (process {})", std::process::id());
+    let mut held = Vec::with_capacity(names.len());
+    for name in names {
+        match store.try_named_lock(name, &holder)? {
+            Ok(lock) => held.push(lock),
+            Err(holder) => return Err(ServiceError::Locked { name: name.clone(), holder }),
+        }
+    }
+    Ok(held)
+}
+
+fn ssh_config(home: &Path) -> Result<SshConfig, ServiceError> {
+    let (user, system) = (home.join(".ssh/config"), Path::new("/etc/ssh/ssh_config"));
+    let user = Some(user.as_path()).filter(|path| path.exists());
+    Ok(SshConfig::load(user, Some(system).filter(|path| path.exists()), home)?)
+}
+
+/// The thread that drives sockets and timers; threads of script wait on it.
+struct Runtime {
+    handle: tokio::runtime::Handle,
+    stop: Option<tokio::sync::oneshot::Sender<()>>,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+impl Runtime {
+    fn start() -> Result<Self, std::io::Error> {
+        // One thread: a second one costs more CPU than it gives, measured at 200 hosts.
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let handle = runtime.handle().clone();
+        let (stop, stopped) = tokio::sync::oneshot::channel();
+        let thread = std::thread::Builder::new().name("world".to_owned()).spawn(move || {
+            let _ = runtime.block_on(stopped);
+        })?;
+        Ok(Self { handle, stop: Some(stop), thread: Some(thread) })
+    }
+}
+
+impl Drop for Runtime {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Ctrl-C and SIGTERM: once ends the run with clean-up, twice at once.
+async fn signals(gate: Arc<Gate>) {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut interrupt), Ok(mut terminate)) =
+        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+    else {
+        return;
+    };
+    let mut times = 0;
+    loop {
+        let by = tokio::select! {
+            _ = interrupt.recv() => "Ctrl-C",
+            _ = terminate.recv() => "SIGTERM",
+        };
+        times += 1;
+        cancel(&gate, by, times > 1).await;
+    }
+}
+
+async fn cancel(gate: &Gate, by: &str, now: bool) {
+    let _ = gate.recorder.append(Event::CancelAsked { by: by.to_owned(), now }).await;
+    let stop = Stop::Cancelled { by: by.to_owned() };
+    if now { gate.cancellation.cancel_now(stop) } else { gate.cancellation.cancel(stop) }
+}
+
+/// `nlrun cancel` in another process.
+async fn asks(gate: Arc<Gate>, store: Store, run: RunId) {
+    let Ok(reader) = store.reader() else { return };
+    let reader = Mutex::new(reader);
+    let before = reader.lock().asks(run).map_or(0, |asks| asks.len());
+    let (mut seen, mut version) = (before, 0);
+    loop {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        let news = {
+            let reader = reader.lock();
+            match reader.version() {
+                Ok(now) if now != version => {
+                    version = now;
+                    reader.asks(run).unwrap_or_default()
+                }
+                Ok(_) | Err(_) => continue,
+            }
+        };
+        for (who, now) in news.iter().skip(seen) {
+            cancel(&gate, who, *now).await;
+        }
+        seen = seen.max(news.len());
+    }
+}
+
+/// Marks runs as interrupted whose process is gone; none stays `running`.
+pub fn sweep(store: &Store) -> Result<Vec<RunId>, StoreError> {
+    use crate::store::Filter;
+    let filter = Filter { status: vec![Status::Running], limit: 1000, ..Filter::default() };
+    let mut swept = Vec::new();
+    for row in store.reader()?.runs(&filter)? {
+        let Ok(claim) = store.claim(row.id) else { continue };
+        // It may have ended between the list and the claim.
+        if store.reader()?.run(row.id)?.summary.status != Status::Running {
+            continue;
+        }
+        let log: RunLog = store.log(claim, None);
+        let event = Event::Interrupted { reason: "its process is gone".to_owned() };
+        if futures_util::future::FutureExt::now_or_never(log.append(event)).is_some_and(|done| done.is_ok()) {
+            swept.push(row.id);
+        }
+    }
+    Ok(swept)
+}
