@@ -8,7 +8,7 @@ mod project;
 mod resume;
 
 pub use apply::{read_plan, write_plan};
-pub use live::{Finished, Hands};
+pub use live::{Finished, Hands, sweep};
 pub use names::Known;
 pub use prepare::{Prepared, Wanted, prepare};
 pub use project::{Config, Place, Project, ProjectError, Retention, StateConfig};

@@ -1,8 +1,97 @@
-//! The command line: words and rendering; nothing is decided here.
+//! The command line: words and rendering; nothing is decided here. One verb, one file.
 
+mod arguments;
+mod ask;
 pub mod diagnostic;
+mod junit;
+mod lines;
+mod out;
+mod problem;
+mod run;
+mod style;
+mod view;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use arguments::{Arguments, Verb};
+use out::Out;
+use problem::Problem;
+
+/// What every verb gets: where to write, where it was called, and the options that all verbs have.
+pub(crate) struct Context {
+    /// Where to write.
+    pub(crate) out: Out,
+    /// Where it was called, and by whom.
+    pub(crate) place: crate::service::Place,
+    /// The options that all verbs have.
+    pub(crate) common: arguments::Common,
+}
+
+impl Context {
+    /// Finds the project.
+    pub(crate) fn project(&self) -> Result<crate::service::Project, Problem> {
+        let from = match &self.common.project {
+            Some(folder) => self.place.cwd.join(folder),
+            None => self.place.cwd.clone(),
+        };
+        Ok(crate::service::Project::find(&from).map_err(crate::service::ServiceError::from)?)
+    }
+
+    /// Opens the run log of a project, and marks runs whose process is gone.
+    pub(crate) fn store(&self, project: &crate::service::Project) -> Result<crate::store::Store, Problem> {
+        let dir = project.state(self.common.state.as_deref(), &self.place.cwd);
+        let store = crate::store::Store::open(&dir, &project.store_options())?;
+        for run in crate::service::sweep(&store)? {
+            self.out.word(&format!("run {run} was interrupted; `nlrun resume {run}` goes on"));
+        }
+        Ok(store)
+    }
+}
 
 /// Runs the command line and returns the exit code.
-pub fn main() -> std::process::ExitCode {
-    std::process::ExitCode::SUCCESS
+pub fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse_from(arguments::with_verb(std::env::args_os().collect())) {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            let _ = error.print();
+            // Help and version are what was asked for; everything else is wrong usage.
+            return ExitCode::from(if error.use_stderr() { problem::USAGE } else { 0 });
+        }
+    };
+    let Arguments { common, verb } = arguments;
+    let context = Context { out: Out::new(&common), place: here(), common };
+    out::log_to_stderr(&context.common);
+    let result = match verb {
+        Verb::Run(options) => run::run(&context, options),
+        Verb::Plan(options) => run::plan(&context, options),
+        Verb::Apply(options) => run::apply(&context, &options),
+        Verb::Resume(options) => run::resume(&context, &options),
+        Verb::Replay(options) => run::replay(&context, &options),
+        Verb::Cancel(options) => run::cancel(&context, &options),
+    };
+    match result {
+        Ok(code) => ExitCode::from(code),
+        Err(problem) => {
+            context.out.problem(&problem);
+            ExitCode::from(problem.exit_code())
+        }
+    }
+}
+
+/// Reads where the command was called.
+#[expect(clippy::disallowed_methods, reason = "the command line is where the environment comes in")]
+fn here() -> crate::service::Place {
+    let home = std::env::var_os("HOME").map(std::path::PathBuf::from).unwrap_or_default();
+    let user = ["USER", "LOGNAME"].iter().find_map(|name| std::env::var(name).ok()).unwrap_or_else(|| {
+        if rustix::process::getuid().is_root() { "root".to_owned() } else { String::new() }
+    });
+    let agent =
+        std::env::var_os("SSH_AUTH_SOCK").filter(|path| !path.is_empty()).map(std::path::PathBuf::from);
+    crate::service::Place {
+        cwd: std::env::current_dir().unwrap_or_default(),
+        variables: std::env::vars_os().collect(),
+        person: crate::world::endpoint::Person { user, home, agent },
+    }
 }

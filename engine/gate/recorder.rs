@@ -99,7 +99,7 @@ impl Recorder {
         if let Self::Replay { run, observer: Some(observer) } = self {
             let body = serde_json::to_string(&event).unwrap_or_default();
             let at = clock::now().as_microsecond();
-            let _ = observer.send(Record { run: *run, seq: Seq(0), at, event, body });
+            let _ = observer.send(Record { run: *run, seq: Seq(0), at, event, body, passing: None });
         }
         Ok(())
     }

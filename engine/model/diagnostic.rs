@@ -1,9 +1,11 @@
 //! A finding about a runbook: what is wrong, where, and what to do about it.
 
-use serde::Serialize;
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
 
 /// How bad a finding is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
     /// The runbook cannot run, or would fail.
@@ -13,12 +15,12 @@ pub enum Severity {
 }
 
 /// One finding, with everything a reader needs to see it in its place.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Diagnostic {
     /// Error or warning.
     pub severity: Severity,
     /// A stable name for tools, such as `unknown-function`.
-    pub code: &'static str,
+    pub code: Cow<'static, str>,
     /// One sentence: lower case, no final period, names in backticks.
     pub message: String,
     /// The path of the script, relative to the project; empty when the finding is about no file.
@@ -30,18 +32,18 @@ pub struct Diagnostic {
     /// How many characters are meant, at least 1.
     pub length: usize,
     /// The text of the line.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source_line: Option<String>,
     /// What to do.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
     /// Where the failing function was called from, innermost first; empty for findings of the check.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub frames: Vec<Frame>,
 }
 
 /// One call on the way to a failure.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Frame {
     /// The path of the script that holds the call.
     pub file: String,
@@ -58,7 +60,7 @@ impl Diagnostic {
     pub fn error(code: &'static str, message: impl Into<String>) -> Self {
         Self {
             severity: Severity::Error,
-            code,
+            code: code.into(),
             message: message.into(),
             file: String::new(),
             line: 0,

@@ -3,12 +3,13 @@
 use std::collections::BTreeSet;
 
 use crate::model::runbook::Names;
-use crate::runner::check::{Context, Use, needs::propose};
+use crate::runner::check::{Context, Target, Use, needs::propose};
 
 /// Writes `const NEEDS = […];` for these uses: narrow where the text tells the target, the bare verb where it does not.
 pub fn needs(used: &[Use], names: &dyn Names) -> String {
     let context = Context { vocabulary: std::collections::BTreeMap::new(), names, secrets: None };
-    let all: BTreeSet<String> = used.iter().map(|one| propose(one, &context)).collect();
+    let asks = |one: &&Use| one.target != Target::Run;
+    let all: BTreeSet<String> = used.iter().filter(asks).map(|one| propose(one, &context)).collect();
     let kept: Vec<&String> =
         all.iter().filter(|need| !all.iter().any(|wider| wider != *need && includes(wider, need))).collect();
     if kept.is_empty() {

@@ -153,7 +153,7 @@ impl Script<'_> {
             if let Stop::PlanEnds { site, .. } = &stop {
                 ending.incomplete = Some(site.to_string());
             }
-            found.code = "stopped";
+            found.code = "stopped".into();
             found.message = stop.to_string();
             found.hint = stop.hint();
             if matches!(stop, Stop::PlanEnds { .. } | Stop::ReplayEnds(_)) && self.gate.mode == Mode::Plan {

@@ -1,5 +1,6 @@
 //! A run's end of the log: make a run, append to it, keep bytes.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use rusqlite::{OpenFlags, OptionalExtension as _, TransactionBehavior, params};
@@ -8,7 +9,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use crate::model::address::Address;
 use crate::model::event::{ChunkRef, Event, Start};
 use crate::model::run::{RunId, Seq, Summary};
-use crate::store::codec::{pack, sha256};
+use crate::store::codec::{Packed, pack, sha256, unpack};
 use crate::store::writer::{Append, Chunk, Poison, chain, event_id};
 use crate::store::{Claim, Store, StoreError, connect, sqlite};
 use crate::world::clock;
@@ -16,8 +17,24 @@ use crate::world::clock;
 /// Bytes of output that may wait for the disk; the rest waits at the host, through SSH's window.
 const OUTPUT_BUDGET: usize = 1 << 20;
 
+/// Bytes on their way to an observer; they count against the run's output budget until it has shown them.
+#[derive(Debug)]
+pub struct Passing {
+    pub(super) packed: Packed,
+    pub(super) _budget: Option<tokio::sync::OwnedSemaphorePermit>,
+}
+
+impl Passing {
+    /// Returns the bytes.
+    pub fn bytes(&self) -> Vec<u8> {
+        unpack(self.packed.codec, self.packed.length, &self.packed.data)
+            .map(Cow::into_owned)
+            .unwrap_or_default()
+    }
+}
+
 /// One event as it was committed.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct Record {
     /// The run.
     pub run: RunId,
@@ -29,6 +46,8 @@ pub struct Record {
     pub event: Event,
     /// The event as JSON, as it is stored.
     pub body: String,
+    /// The bytes that belong to the event, when it comes from the writer and not from the database.
+    pub passing: Option<Arc<Passing>>,
 }
 
 /// What a new run pins.
@@ -128,7 +147,7 @@ impl Store {
         // Before the commit makes the run visible, so that nobody can take it in between.
         let claim = self.claim(run)?;
         transaction.commit().map_err(&fail)?;
-        Ok((claim, Record { run, seq: Seq(1), at, event, body }))
+        Ok((claim, Record { run, seq: Seq(1), at, event, body, passing: None }))
     }
 
     /// Returns the run's end of the log. Committed events are also sent to the observer.

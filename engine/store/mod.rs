@@ -22,7 +22,7 @@ use rusqlite::{Connection, OpenFlags};
 pub use claim::{Claim, NamedLock};
 pub use codec::{hex, sha256};
 pub use error::StoreError;
-pub use log::{NewRun, Record, RunLog};
+pub use log::{NewRun, Passing, Record, RunLog};
 pub use reader::{Filter, Reader, RunRow};
 pub use retention::{Keep, Pruned};
 pub use search::Hit;

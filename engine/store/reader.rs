@@ -136,7 +136,7 @@ impl Reader {
             let (id, at, body) = row.map_err(&fail)?;
             let seq = id & i64::from(u32::MAX);
             let event = parse(run, seq, &body)?;
-            Ok(Record { run, seq: Seq(seq), at, event, body })
+            Ok(Record { run, seq: Seq(seq), at, event, body, passing: None })
         })
         .collect()
     }

@@ -14,7 +14,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::model::event::Event;
 use crate::model::run::{RunId, Seq, Summary};
 use crate::store::codec::Packed;
-use crate::store::log::Record;
+use crate::store::log::{Passing, Record};
 use crate::store::{StoreError, sqlite};
 
 /// How many appends may wait: enough to fill a batch while one is being committed.
@@ -135,8 +135,11 @@ impl Appender {
                             let _ = durable.send(Ok(seq));
                         }
                         if let Some(observer) = append.observer {
-                            let Append { run, at, event, body, .. } = append;
-                            let _ = observer.send(Record { run, seq, at, event, body });
+                            let Append { run, at, event, body, chunk, budget, .. } = append;
+                            let passing =
+                                chunk.map(|chunk| Passing { packed: chunk.packed, _budget: budget });
+                            let passing = passing.map(Arc::new);
+                            let _ = observer.send(Record { run, seq, at, event, body, passing });
                         }
                     }
                 }

@@ -160,10 +160,10 @@ fn check_groups(header: &Header, context: &Context, script: &Script, found: &mut
 fn finish(found: &mut Vec<Diagnostic>, entry: &str) {
     found.sort_by(|a, b| {
         let key = |d: &Diagnostic| (d.file != entry, d.file.clone(), d.line, d.column, d.severity);
-        key(a).cmp(&key(b)).then_with(|| a.code.cmp(b.code))
+        key(a).cmp(&key(b)).then_with(|| a.code.cmp(&b.code))
     });
     found.dedup_by(|a, b| {
-        (a.code, &a.file, a.line, a.column, &a.message) == (b.code, &b.file, b.line, b.column, &b.message)
+        (&a.code, &a.file, a.line, a.column, &a.message) == (&b.code, &b.file, b.line, b.column, &b.message)
     });
 }
 

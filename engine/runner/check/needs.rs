@@ -142,7 +142,8 @@ fn missing(one: &Use, needs: &[Capability], context: &Context) -> Option<String>
     let concerned: Vec<&Capability> = needs.iter().filter(|need| need.concerns(verb)).collect();
     let covered = |target: &effect::Target| concerned.iter().any(|need| need.covers(verb, target));
     match &one.target {
-        Target::Run => (!covered(&effect::Target::Run)).then(|| verb.to_owned()),
+        // What concerns only the run itself needs no permission; the gate asks for none either.
+        Target::Run => None,
         Target::Named(name) => {
             (!covered(&effect::Target::Named { name: name.clone() })).then(|| format!("{verb}:{name}"))
         }

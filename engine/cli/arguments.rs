@@ -1,0 +1,231 @@
+//! The words of the command line.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
+
+/// Runs runbooks on real infrastructure: checked, planned, recorded, resumable.
+#[derive(Debug, Parser)]
+#[command(
+    name = "nlrun",
+    version,
+    max_term_width = 100,
+    subcommand_required = true,
+    arg_required_else_help = true
+)]
+#[command(after_help = "`nlrun FILE …` is short for `nlrun run FILE …`.\n\nExit codes: 0 done · 1 failed · \
+    2 changes pending (`plan --exit-code`) · 3 stopped by the gate · 4 some hosts failed or were unreachable · \
+    5 cancelled or timed out · 64 wrong usage or configuration")]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    pub(crate) common: Common,
+    #[command(subcommand)]
+    pub(crate) verb: Verb,
+}
+
+/// When to use colours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Colour {
+    /// On a terminal, unless `NO_COLOR` is set.
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// Options that all verbs have.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Common {
+    /// The project's folder [default: the nearest one upwards with nlrun.yaml]
+    #[arg(long, global = true, value_name = "DIR")]
+    pub(crate) project: Option<PathBuf>,
+    /// The folder of the run log [default: .nlrun in the project]
+    #[arg(long, global = true, value_name = "DIR", env = "NLRUN_STATE")]
+    pub(crate) state: Option<PathBuf>,
+    /// The inventory, a file or folder [default: inventory/ in the project]
+    #[arg(long, short = 'i', global = true, value_name = "PATH", env = "NLRUN_INVENTORY")]
+    pub(crate) inventory: Option<PathBuf>,
+    /// Print JSON, one object a line
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// Print no words, only data and errors
+    #[arg(long, short, global = true)]
+    pub(crate) quiet: bool,
+    /// Print more; twice for the messages of the engine itself
+    #[arg(long, short, global = true, action = clap::ArgAction::Count)]
+    pub(crate) verbose: u8,
+    /// When to use colours
+    #[arg(long, global = true, value_enum, default_value = "auto", value_name = "WHEN")]
+    pub(crate) color: Colour,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// Check a runbook and run it
+    Run(RunOptions),
+    /// Show what a runbook would do, without doing it
+    Plan(PlanOptions),
+    /// Do what a plan says, and nothing else
+    Apply(ApplyOptions),
+    /// Go on with a run that was interrupted
+    Resume(ResumeOptions),
+    /// Run a recorded run again from its journal, without network
+    Replay(ReplayOptions),
+    /// End a run that another process runs
+    Cancel(CancelOptions),
+}
+
+/// What to run and with what.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Runbook {
+    /// The runbook: a path, or a name below runbooks/
+    pub(crate) runbook: String,
+    /// A parameter
+    #[arg(long, short, value_name = "NAME=VALUE")]
+    pub(crate) set: Vec<String>,
+    /// Parameters from a file, YAML or JSON
+    #[arg(long, value_name = "FILE")]
+    pub(crate) params: Option<PathBuf>,
+    /// Limit the run to these capabilities [default: all that NEEDS names]
+    #[arg(long, value_name = "CAPABILITY")]
+    pub(crate) grant: Vec<String>,
+    /// Allow a capability to a runbook without NEEDS, instead of asking
+    #[arg(long, value_name = "CAPABILITY")]
+    pub(crate) allow: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RunOptions {
+    #[command(flatten)]
+    pub(crate) runbook: Runbook,
+    /// Answer yes to every question
+    #[arg(long, short)]
+    pub(crate) yes: bool,
+    /// Write a report for CI in JUnit's format
+    #[arg(long, value_name = "FILE")]
+    pub(crate) junit: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PlanOptions {
+    #[command(flatten)]
+    pub(crate) runbook: Runbook,
+    /// Write the plan to a file, for `nlrun apply`
+    #[arg(long, short, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+    /// End with code 2 when something would change
+    #[arg(long)]
+    pub(crate) exit_code: bool,
+    /// Write a report for CI in JUnit's format
+    #[arg(long, value_name = "FILE")]
+    pub(crate) junit: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ApplyOptions {
+    /// The plan, as `nlrun plan -o FILE` wrote it
+    pub(crate) plan: PathBuf,
+    /// Go on past the end of an incomplete plan
+    #[arg(long)]
+    pub(crate) beyond: bool,
+    /// Answer yes to every question
+    #[arg(long, short)]
+    pub(crate) yes: bool,
+    /// Write a report for CI in JUnit's format
+    #[arg(long, value_name = "FILE")]
+    pub(crate) junit: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ResumeOptions {
+    /// The run's number
+    pub(crate) run: i64,
+    /// An act in doubt that did happen, by its address
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) done: Vec<String>,
+    /// An act in doubt to perform again, by its address
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) again: Vec<String>,
+    /// Answer yes to every question
+    #[arg(long, short)]
+    pub(crate) yes: bool,
+    /// Write a report for CI in JUnit's format
+    #[arg(long, value_name = "FILE")]
+    pub(crate) junit: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ReplayOptions {
+    /// The run's number
+    pub(crate) run: i64,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CancelOptions {
+    /// The run's number
+    pub(crate) run: i64,
+    /// Do not even clean up
+    #[arg(long)]
+    pub(crate) now: bool,
+    /// Do not wait until it has ended
+    #[arg(long)]
+    pub(crate) no_wait: bool,
+}
+
+/// Puts `run` in front of a runbook that stands where a verb should.
+pub(crate) fn with_verb(mut words: Vec<OsString>) -> Vec<OsString> {
+    let command = Arguments::command();
+    let takes_value = |word: &str| {
+        command.get_arguments().any(|argument| {
+            let long = argument.get_long().is_some_and(|long| word == format!("--{long}"));
+            let short = argument.get_short().is_some_and(|short| word == format!("-{short}"));
+            (long || short) && argument.get_action().takes_values()
+        })
+    };
+    let mut index = 1;
+    while let Some(word) = words.get(index).and_then(|word| word.to_str()) {
+        if takes_value(word) {
+            index += 2;
+        } else if word.starts_with('-') {
+            index += 1;
+        } else {
+            let is_verb = command.get_subcommands().any(|verb| verb.get_name() == word) || word == "help";
+            if !is_verb && (word.ends_with(".rhai") || word.contains('/')) {
+                words.insert(index, "run".into());
+            }
+            break;
+        }
+    }
+    words
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_words_are_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn a_runbook_in_the_place_of_a_verb_is_run() {
+        let cases = [
+            ("nlrun x.rhai", "nlrun run x.rhai"),
+            ("nlrun --json x.rhai --set a=1", "nlrun --json run x.rhai --set a=1"),
+            ("nlrun --state dir runbooks/x", "nlrun --state dir run runbooks/x"),
+            ("nlrun plan x.rhai", "nlrun plan x.rhai"),
+            ("nlrun help", "nlrun help"),
+            ("nlrun rnu", "nlrun rnu"),
+        ];
+        for (given, expected) in cases {
+            let words = given.split(' ').map(OsString::from).collect();
+            let found: Vec<String> =
+                with_verb(words).iter().map(|w| w.to_string_lossy().into_owned()).collect();
+            assert_eq!(found.join(" "), expected);
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! Where words and data go: data to standard output, words to standard error.
+
+use std::io::{IsTerminal as _, Write as _};
+
+use crate::cli::arguments::{Colour, Common};
+use crate::cli::diagnostic::{render, safe};
+use crate::cli::problem::Problem;
+use crate::cli::style::Style;
+use crate::model::diagnostic::Diagnostic;
+
+/// The two streams, and how much to say.
+#[derive(Debug, Clone)]
+pub(crate) struct Out {
+    /// Colours of standard output.
+    pub(crate) data: Style,
+    /// Colours of standard error.
+    pub(crate) words: Style,
+    /// Whether both ends are a terminal with a person.
+    pub(crate) is_terminal: bool,
+    pub(crate) json: bool,
+    pub(crate) quiet: bool,
+    pub(crate) verbose: u8,
+}
+
+impl Out {
+    #[expect(clippy::disallowed_methods, reason = "the command line is where the environment comes in")]
+    pub(crate) fn new(common: &Common) -> Self {
+        let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
+            || std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+        let wanted = |is_terminal: bool| match common.color {
+            Colour::Always => true,
+            Colour::Never => false,
+            Colour::Auto => is_terminal && !plain,
+        };
+        let (out, err) = (std::io::stdout().is_terminal(), std::io::stderr().is_terminal());
+        Self {
+            data: Style::new(wanted(out)),
+            words: Style::new(wanted(err)),
+            is_terminal: out && err && std::io::stdin().is_terminal(),
+            json: common.json,
+            quiet: common.quiet,
+            verbose: common.verbose,
+        }
+    }
+
+    /// Prints data, exactly.
+    pub(crate) fn raw(&self, bytes: &[u8]) {
+        let mut stdout = std::io::stdout().lock();
+        if stdout.write_all(bytes).and_then(|()| stdout.flush()).is_err() {
+            // The reader is gone (`| head`): nothing more can be said, and that is no failure.
+            std::process::exit(0);
+        }
+    }
+
+    /// Prints a line of data.
+    pub(crate) fn line(&self, text: &str) {
+        self.raw(format!("{text}\n").as_bytes());
+    }
+
+    /// Prints one JSON value a line.
+    pub(crate) fn json(&self, value: &impl serde::Serialize) {
+        self.line(&serde_json::to_string(value).unwrap_or_default());
+    }
+
+    /// Says something, unless nobody wants to hear it.
+    pub(crate) fn word(&self, text: &str) {
+        if !self.quiet {
+            self.always(text);
+        }
+    }
+
+    /// Says something that must be heard.
+    pub(crate) fn always(&self, text: &str) {
+        let _ = writeln!(std::io::stderr().lock(), "{text}");
+    }
+
+    /// Shows a finding with its source line.
+    pub(crate) fn diagnostic(&self, diagnostic: &Diagnostic) {
+        let text = render(diagnostic, self.words.is_on());
+        let _ = std::io::stderr().lock().write_all(text.as_bytes());
+    }
+
+    /// Shows why nothing happened.
+    pub(crate) fn problem(&self, problem: &Problem) {
+        if self.json {
+            self.json(&problem.json());
+        }
+        for diagnostic in problem.diagnostics() {
+            self.diagnostic(diagnostic);
+        }
+        if let Some(text) = problem.text() {
+            self.always(&format!("{}: {}", self.words.red("error"), safe(&text)));
+        }
+        if let Some(hint) = problem.hint() {
+            self.always(&format!("{}: {}", self.words.cyan("hint"), safe(&hint)));
+        }
+    }
+}
+
+/// Sends the engine's own messages to standard error when they are asked for.
+pub(crate) fn log_to_stderr(common: &Common) {
+    let level = match common.verbose {
+        0 | 1 => return,
+        2 => "nlrun=debug,russh=info",
+        _ => "trace",
+    };
+    let subscriber = tracing_subscriber::fmt().with_env_filter(level).with_writer(std::io::stderr).finish();
+    let _ = tracing::subscriber::set_global_default(subscriber);
+}

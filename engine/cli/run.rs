@@ -1,0 +1,219 @@
+//! `run plan apply resume replay cancel`.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use crate::cli::arguments::{
+    ApplyOptions, CancelOptions, PlanOptions, ReplayOptions, ResumeOptions, RunOptions, Runbook,
+};
+use crate::cli::ask::Terminal;
+use crate::cli::problem::Problem;
+use crate::cli::view::View;
+use crate::cli::{Context, junit};
+use crate::model::address::Address;
+use crate::model::run::{Mode, RunId, Status, Trigger};
+use crate::model::runbook::Given;
+use crate::model::yaml;
+use crate::service::{Decision, Finished, Hands, Wanted, prepare, read_plan, write_plan};
+use crate::store::Store;
+
+/// Nothing would change, but for `plan --exit-code` something would.
+const PENDING: u8 = 2;
+
+pub(crate) fn run(context: &Context, options: RunOptions) -> Result<u8, Problem> {
+    let project = context.project()?;
+    let wanted = wanted(context, &options.runbook)?;
+    let prepared = prepare(&project, &context.place, &wanted)?;
+    warn(context, &prepared);
+    let store = context.store(&project)?;
+    watched(context, &store, options.yes, options.junit.as_deref(), Mode::Apply, |hands| {
+        Ok(project.run(&context.place, &store, prepared, Mode::Apply, hands)?)
+    })
+    .map(|finished| finished.ending.status.exit_code())
+}
+
+pub(crate) fn plan(context: &Context, options: PlanOptions) -> Result<u8, Problem> {
+    let project = context.project()?;
+    let wanted = wanted(context, &options.runbook)?;
+    let prepared = prepare(&project, &context.place, &wanted)?;
+    warn(context, &prepared);
+    let store = context.store(&project)?;
+    let finished = watched(context, &store, false, options.junit.as_deref(), Mode::Plan, |hands| {
+        Ok(project.run(&context.place, &store, prepared, Mode::Plan, hands)?)
+    })?;
+    let status = finished.ending.status;
+    if status != Status::Done && status != Status::Partial {
+        return Ok(status.exit_code());
+    }
+    if let Some(path) = &options.output {
+        let plan = write_plan(&store, &finished, &context.place.cwd.join(path))?;
+        context.out.word(&format!(
+            "the plan has {} effects; `nlrun apply {}` does exactly that",
+            plan.effects.len(),
+            path.display()
+        ));
+    }
+    let changes = store.reader()?.run(finished.run)?.summary.counts.changed;
+    if options.exit_code && (changes > 0 || finished.ending.incomplete.is_some()) {
+        return Ok(PENDING);
+    }
+    Ok(status.exit_code())
+}
+
+pub(crate) fn apply(context: &Context, options: &ApplyOptions) -> Result<u8, Problem> {
+    let project = context.project()?;
+    let path = context.place.cwd.join(&options.plan);
+    let plan = read_plan(&path)?;
+    if let (Some(from), false) = (&plan.incomplete, options.beyond) {
+        context.out.word(&format!("the plan is incomplete from {from} on: the run will stop there"));
+    }
+    let store = context.store(&project)?;
+    watched(context, &store, options.yes, options.junit.as_deref(), Mode::Apply, |hands| {
+        Ok(project.apply(&context.place, &store, plan, options.beyond, hands)?)
+    })
+    .map(|finished| finished.ending.status.exit_code())
+}
+
+pub(crate) fn resume(context: &Context, options: &ResumeOptions) -> Result<u8, Problem> {
+    let project = context.project()?;
+    let store = context.store(&project)?;
+    let mut decisions = BTreeMap::new();
+    for (addresses, decision) in [(&options.done, Decision::Done), (&options.again, Decision::Again)] {
+        for address in addresses {
+            if decisions.insert(Address::parse(address), decision).is_some() {
+                let message = format!("`{address}` is given as done and as again");
+                return Err(Problem::usage(message, None));
+            }
+        }
+    }
+    let run = RunId(options.run);
+    let mode = store.reader()?.run(run)?.summary.mode;
+    watched(context, &store, options.yes, options.junit.as_deref(), mode, |hands| {
+        Ok(project.resume(&context.place, &store, run, &decisions, hands)?)
+    })
+    .map(|finished| finished.ending.status.exit_code())
+}
+
+pub(crate) fn replay(context: &Context, options: &ReplayOptions) -> Result<u8, Problem> {
+    let project = context.project()?;
+    let store = context.store(&project)?;
+    let run = RunId(options.run);
+    let mode = store.reader()?.run(run)?.summary.mode;
+    watched(context, &store, true, None, mode, |hands| {
+        Ok(project.replay(&context.place, &store, run, hands)?)
+    })
+    .map(|finished| finished.ending.status.exit_code())
+}
+
+pub(crate) fn cancel(context: &Context, options: &CancelOptions) -> Result<u8, Problem> {
+    let project = context.project()?;
+    let store = context.store(&project)?;
+    let run = RunId(options.run);
+    let reader = store.reader()?;
+    let status = reader.run(run)?.summary.status;
+    if status != Status::Running {
+        return Err(Problem::usage(format!("run {run} is {status}: there is nothing to cancel"), None));
+    }
+    store.ask_cancel(run, &format!("`nlrun cancel` by {}", context.place.person.user), options.now)?;
+    if options.no_wait {
+        return Ok(0);
+    }
+    context.out.word(&format!("asked run {run} to end; waiting for its clean-up"));
+    let begun = Instant::now();
+    loop {
+        let status = reader.run(run)?.summary.status;
+        if status != Status::Running {
+            context.out.word(&format!("run {run} is {status}"));
+            return Ok(0);
+        }
+        if !store.is_held(run) && begun.elapsed() > Duration::from_secs(1) {
+            return Err(Problem::Other(format!(
+                "the process of run {run} is gone; `nlrun resume {run}` goes on"
+            )));
+        }
+        #[expect(clippy::disallowed_methods, reason = "nothing else happens in this process while it waits")]
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+/// Runs something while showing its events; prints how it ended.
+fn watched(
+    context: &Context,
+    store: &Store,
+    yes: bool,
+    junit: Option<&Path>,
+    mode: Mode,
+    run: impl FnOnce(Hands) -> Result<Finished, Problem>,
+) -> Result<Finished, Problem> {
+    let (view, observer) = View::start(&context.out, mode, junit.is_some());
+    let hands = Hands {
+        observer: Some(observer),
+        ask: Box::new(Terminal::new(&context.out, yes, view.bar())),
+        trigger: trigger(context),
+    };
+    let finished = run(hands);
+    let seen = view.finish();
+    let finished = finished?;
+    if let Some(path) = junit {
+        let text = junit::report(&seen, &finished);
+        crate::world::files::replace(&context.place.cwd.join(path), text.as_bytes(), 0o644)
+            .map_err(|error| Problem::Other(format!("cannot write `{}`: {error}", path.display())))?;
+    }
+    let _ = store;
+    seen.conclude(&context.out, &finished);
+    Ok(finished)
+}
+
+fn trigger(context: &Context) -> Trigger {
+    let user = context.place.person.user.clone();
+    match context.place.variable("CI") {
+        Some(_) if !context.out.is_terminal => {
+            let job = context.place.variable("CI_JOB_ID");
+            Trigger::Pipeline { user, job }
+        }
+        Some(_) | None => Trigger::Person { user },
+    }
+}
+
+fn warn(context: &Context, prepared: &crate::service::Prepared) {
+    for notice in &prepared.notices {
+        context.out.word(&format!("{}: {notice}", context.out.words.yellow("warning")));
+    }
+    if !context.out.quiet {
+        for warning in &prepared.warnings {
+            context.out.diagnostic(warning);
+        }
+    }
+}
+
+/// Reads what to run and with what.
+fn wanted(context: &Context, runbook: &Runbook) -> Result<Wanted, Problem> {
+    let mut set = BTreeMap::new();
+    if let Some(path) = &runbook.params {
+        let full = context.place.cwd.join(path);
+        let text = std::fs::read_to_string(&full)
+            .map_err(|error| Problem::usage(format!("cannot read `{}`: {error}", path.display()), None))?;
+        let label = path.display().to_string();
+        let values: BTreeMap<String, serde_json::Value> = yaml::from_str(&text, &label).map_err(|error| {
+            Problem::usage(format!("{label}:{}:{}: {}", error.line, error.column, error.message), error.hint)
+        })?;
+        set.extend(values.into_iter().map(|(name, value)| (name, Given::Value(value))));
+    }
+    for pair in &runbook.set {
+        let (name, value) = pair.split_once('=').ok_or_else(|| {
+            Problem::usage(
+                format!("`--set {pair}` has no value"),
+                Some(format!("write `--set {pair}=VALUE`")),
+            )
+        })?;
+        set.insert(name.trim().to_owned(), Given::Text(value.to_owned()));
+    }
+    Ok(Wanted {
+        runbook: runbook.runbook.clone(),
+        set,
+        inventory: context.common.inventory.clone(),
+        grants: runbook.grant.clone(),
+        allow: runbook.allow.clone(),
+    })
+}
