@@ -1,8 +1,14 @@
 //! A real OpenSSH server on loopback, with keys and a folder of its own, gone when dropped.
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "a test fails by panicking, and says what it skips"
+)]
 #![expect(clippy::disallowed_methods, reason = "tests start servers and write their configuration")]
 
 use std::fmt::Write as _;
 use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -16,8 +22,8 @@ const SSHD: &str = "/usr/sbin/sshd";
 #[derive(Default)]
 pub struct Builder {
     lines: Vec<String>,
-    host_key: Option<&'static str>,
     host_certificate: bool,
+    second_key: bool,
     debug: bool,
 }
 
@@ -61,11 +67,6 @@ impl Sshd {
     pub fn host_key(&self) -> String {
         let text = std::fs::read_to_string(self.folder().join("host.pub")).unwrap();
         text.split(' ').take(2).collect::<Vec<_>>().join(" ").trim().to_owned()
-    }
-
-    /// The server's process id.
-    pub fn pid(&self) -> u32 {
-        self.child.id()
     }
 
     /// An endpoint that can log in.
@@ -118,17 +119,17 @@ impl Builder {
         self
     }
 
-    /// Chooses the type of the host key (`ed25519` otherwise).
-    #[must_use]
-    pub fn host_key(mut self, algorithm: &'static str) -> Self {
-        self.host_key = Some(algorithm);
-        self
-    }
-
     /// Gives the server a host certificate for `127.0.0.1`, signed by the key `ca` in its folder.
     #[must_use]
     pub fn host_certificate(mut self) -> Self {
         self.host_certificate = true;
+        self
+    }
+
+    /// Gives the server an ECDSA key, `second`, besides its first.
+    #[must_use]
+    pub fn second_host_key(mut self) -> Self {
+        self.second_key = true;
         self
     }
 
@@ -152,7 +153,9 @@ impl Builder {
         }
         let folder = tempfile::Builder::new().prefix("nlrun-sshd-").tempdir().unwrap();
         let path = |name: &str| folder.path().join(name);
-        keygen(&path("host"), &["-t", self.host_key.unwrap_or("ed25519")]);
+        // Other users than the one who runs the tests log in, too, and read their authorized keys here.
+        std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+        keygen(&path("host"), &["-t", "ed25519"]);
         keygen(&path("client"), &["-t", "ed25519"]);
         std::fs::copy(path("client.pub"), path("authorized_keys")).unwrap();
         let port = free_port();
@@ -175,6 +178,10 @@ impl Builder {
                 .unwrap();
             assert!(signed.success());
             writeln!(config, "HostCertificate {}", path("host-cert.pub").display()).unwrap();
+        }
+        if self.second_key {
+            keygen(&path("second"), &["-t", "ecdsa"]);
+            writeln!(config, "HostKey {}", path("second").display()).unwrap();
         }
         for line in &self.lines {
             writeln!(config, "{}", line.replace("FOLDER", &folder.path().display().to_string())).unwrap();

@@ -15,7 +15,7 @@ use crate::world::shell::{Dialog, Gate, Halt, Nowhere, Script, bare, compose, pa
 use crate::world::transport::{Command, Exit, Fault, Sink, SinkClosed, Stream};
 
 /// How long a command that was told to end may take for it before its channel is closed.
-const GRACE: Duration = Duration::from_secs(8);
+const GRACE: Duration = Duration::from_secs(12);
 /// The longest piece of standard input sent at once.
 const PIECE: usize = 32 * 1024;
 
@@ -44,7 +44,7 @@ pub(crate) async fn run<S: Sink>(
         () = cancel.cancelled() => return Err(Fault::Cancelled),
     };
     let _running = connection.run();
-    let call = Call { connection, command };
+    let call = Call { connection, endpoint, command };
     let result = call.run(lease.channel, script, sink, cancel).await;
     drop(lease.permit);
     result
@@ -52,6 +52,7 @@ pub(crate) async fn run<S: Sink>(
 
 struct Call<'a> {
     connection: &'a Arc<Connection>,
+    endpoint: &'a Endpoint,
     command: &'a Command,
 }
 
@@ -112,7 +113,9 @@ impl Call<'_> {
                 return Err(Fault::Protocol { reason: "the server refuses to run commands".to_owned() });
             }
             Halt::PasswordRefused => {
-                self.stop(&mut read, &write, &mut hearing, &mut Nowhere).await;
+                // Nothing has been started; sudo ends at the end of its input.
+                let _ = write.eof().await;
+                let _ = write.close().await;
                 return Err(password_refused(self.command.sudo.as_ref()));
             }
         }
@@ -194,32 +197,33 @@ impl Call<'_> {
             let _ = write.signal(Sig::KILL).await;
             return;
         };
-        let channel = match self.connection.open_now().await {
-            Ok(channel) => channel,
+        let is_ended = match self.connection.open_for_end().await {
+            Ok((channel, _turn)) => self.sweep(self.connection, channel, shell).await,
             Err(_) if self.connection.is_closed() => return,
-            Err(_) => {
-                // The server allows no second session: ours is given up for the one that ends it.
-                let _ = write.close().await;
-                let patience = async {
-                    loop {
-                        match self.connection.open_now().await {
-                            Ok(channel) => return Some(channel),
-                            Err(_) if self.connection.is_closed() => return None,
-                            Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
-                        }
-                    }
-                };
-                let Ok(Some(channel)) = timeout(GRACE / 2, patience).await else { return };
-                channel
-            }
+            // The server allows no further session, and keeps ours until its process is gone.
+            Err(_) => match self.connection.again(self.endpoint).await {
+                Ok(other) => {
+                    let is_ended = match other.open_for_end().await {
+                        Ok((channel, _turn)) => self.sweep(&other, channel, shell).await,
+                        Err(_) => false,
+                    };
+                    other.close().await;
+                    is_ended
+                }
+                Err(_) => false,
+            },
         };
+        if !is_ended {
+            tracing::warn!(host = self.endpoint.name, shell, "what a stopped command started may still run");
+        }
+    }
+
+    async fn sweep(&self, connection: &Arc<Connection>, channel: Channel<Msg>, shell: u32) -> bool {
         let sweeping = sweeping(shell, self.command.sudo.as_ref());
-        let call = Call { connection: self.connection, command: &sweeping };
+        let call = Call { connection, endpoint: self.endpoint, command: &sweeping };
         let script = compose(&sweeping);
         let exit = Box::pin(call.run(channel, script, &mut Nowhere, &CancellationToken::new())).await;
-        if !matches!(exit, Ok(Exit { code: Some(0), .. })) {
-            tracing::warn!(shell, "what a stopped command started may still run");
-        }
+        matches!(exit, Ok(Exit { code: Some(0), .. }))
     }
 }
 

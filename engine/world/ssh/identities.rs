@@ -46,7 +46,8 @@ async fn read(path: PathBuf, passphrase: Option<Zeroizing<String>>) -> Result<Ar
                     .map_err(|error| format!("its passphrase does not fit: {error}")),
                 None => Err("it is encrypted and no passphrase is set".to_owned()),
             },
-            other => other.map_err(|error| error.to_string()),
+            // One P-256 key in 512 begins with a zero byte and is refused by the `ssh-key` crate (0.7.0-rc.11).
+            other => other.map_err(|error| format!("{error}; an agent may be able to read it")),
         }
     };
     tokio::task::spawn_blocking(decode)
