@@ -9,6 +9,7 @@ use nlrun::world::transport::Fault;
 use zeroize::Zeroizing;
 
 use super::{run, shell};
+use crate::support::account::Account;
 use crate::support::sshd::Sshd;
 
 async fn enters(endpoint: Endpoint) -> Result<(), Fault> {
@@ -200,4 +201,19 @@ async fn an_encrypted_key_is_opened_once_for_many_hosts() {
         assert_eq!(result.unwrap(), Ok(()));
     }
     hosts.close().await;
+}
+
+#[tokio::test]
+async fn a_password() {
+    let Some(account) = Account::create("ALL=(nobody) ALL") else { return };
+    let Some(sshd) = Sshd::builder().config("PasswordAuthentication yes").start() else { return };
+    let with = |password: &str| Endpoint {
+        user: account.name.clone(),
+        identity_files: Vec::new(),
+        password: Some(Zeroizing::new(password.to_owned())),
+        ..sshd.endpoint()
+    };
+    assert_eq!(enters(with(&account.password)).await, Ok(()));
+    let Err(Fault::Authentication { reason, .. }) = enters(with("wrong")).await else { panic!("it logs in") };
+    assert!(reason.contains("tried password") && !reason.contains("wrong"), "{reason}");
 }

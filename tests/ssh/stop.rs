@@ -124,3 +124,38 @@ async fn a_detached_command_outlives_its_connection() {
         }
     }
 }
+
+#[tokio::test]
+async fn children_that_outlive_their_shell_are_ended_by_the_time_out() {
+    for (endpoint, _sshd) in transports(&ALL) {
+        let hosts = Hosts::new(Limits::default());
+        let mark = marker();
+        let env = vec![("NLRUN_TEST_MARK".to_owned(), mark.clone())];
+        let timeout = Some(Duration::from_secs(1));
+        let command = Command { env, timeout, ..shell("sleep 300 & echo started") };
+        let (result, kept) = run(&hosts, &endpoint, &command).await;
+        assert_eq!((result, kept.out()), (Err(Fault::TimedOut { seconds: 1 }), "started\n".to_owned()));
+        assert_eq!(with_marker(&mark), Vec::<u32>::new(), "{endpoint:?}");
+        hosts.close().await;
+    }
+}
+
+#[tokio::test]
+async fn many_commands_cancelled_at_once() {
+    let Some(sshd) = Sshd::start() else { return };
+    let hosts = Hosts::new(Limits::default());
+    let (mark, cancel) = (marker(), CancellationToken::new());
+    let mut tasks = tokio::task::JoinSet::new();
+    for _ in 0..8 {
+        let (hosts, endpoint, cancel) = (hosts.clone(), sshd.shared(), cancel.clone());
+        let env = vec![("NLRUN_TEST_MARK".to_owned(), mark.clone())];
+        let command = Command { env, ..shell("sleep 300 & sleep 300; true") };
+        tasks.spawn(async move { hosts.run(&endpoint, &command, &mut Kept::default(), &cancel).await });
+    }
+    until("all run", || sleeping(&mark).len() == 16).await;
+    cancel.cancel();
+    let results = tasks.join_all().await;
+    assert!(results.iter().all(|result| *result == Err(Fault::Cancelled)), "{results:?}");
+    assert_eq!(with_marker(&mark), Vec::<u32>::new());
+    hosts.close().await;
+}

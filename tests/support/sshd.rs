@@ -160,8 +160,10 @@ impl Builder {
         std::fs::copy(path("client.pub"), path("authorized_keys")).unwrap();
         let port = free_port();
         let user = if is_root { "root".to_owned() } else { whoami() };
+        // Of two lines with one keyword sshd takes the first, so the test's own come first.
+        let own = self.lines.join("\n").replace("FOLDER", &folder.path().display().to_string());
         let mut config = format!(
-            "Port {port}\nListenAddress 127.0.0.1\nHostKey {}\nAuthorizedKeysFile {}\nPidFile none\n\
+            "{own}\nPort {port}\nListenAddress 127.0.0.1\nHostKey {}\nAuthorizedKeysFile {}\nPidFile none\n\
              UsePAM no\nStrictModes no\nPermitRootLogin yes\nPrintMotd no\nUseDNS no\n\
              PasswordAuthentication no\nKbdInteractiveAuthentication no\nSubsystem sftp internal-sftp\n",
             path("host").display(),
@@ -182,9 +184,6 @@ impl Builder {
         if self.second_key {
             keygen(&path("second"), &["-t", "ecdsa"]);
             writeln!(config, "HostKey {}", path("second").display()).unwrap();
-        }
-        for line in &self.lines {
-            writeln!(config, "{}", line.replace("FOLDER", &folder.path().display().to_string())).unwrap();
         }
         std::fs::write(path("config"), config).unwrap();
         let log = std::fs::File::create(path("log")).unwrap();

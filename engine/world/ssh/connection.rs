@@ -33,11 +33,11 @@ pub(crate) struct Connection {
 }
 
 /// A channel, and the right to have it open.
-pub(super) struct Lease {
+pub(crate) struct Lease {
     /// The channel, on which nothing has been asked yet.
-    pub channel: Channel<Msg>,
+    pub(super) channel: Channel<Msg>,
     /// Returned to the connection when dropped.
-    pub permit: OwnedSemaphorePermit,
+    pub(super) permit: OwnedSemaphorePermit,
 }
 
 impl Connection {
@@ -75,7 +75,7 @@ impl Connection {
     }
 
     /// Takes the channel that was opened ahead, or opens one when fewer than the limit are in use.
-    pub(super) async fn lease(&self) -> Result<Lease, Fault> {
+    pub(crate) async fn lease(&self) -> Result<Lease, Fault> {
         let ahead = self.ahead.lock().take();
         if let Some(ahead) = ahead
             && let Ok(mut lease) = ahead.await

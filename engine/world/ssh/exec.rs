@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::connection::Connection;
+use super::connection::{Connection, Lease};
 use crate::world::host::Endpoint;
 use crate::world::shell::{Dialog, Gate, Halt, Nowhere, Script, bare, compose, password_refused, sweeping};
 use crate::world::transport::{Command, Exit, Fault, Sink, SinkClosed, Stream};
@@ -19,11 +19,12 @@ const GRACE: Duration = Duration::from_secs(12);
 /// The longest piece of standard input sent at once.
 const PIECE: usize = 32 * 1024;
 
-/// Runs `command` and returns how it ended, or why nobody knows.
+/// Runs `command` on a leased channel and returns how it ended, or why nobody knows.
 ///
 /// Dropping the future leaves the command to itself; `cancel` is the way to end it.
 pub(crate) async fn run<S: Sink>(
     connection: &Arc<Connection>,
+    lease: Lease,
     endpoint: &Endpoint,
     command: &Command,
     sink: &mut S,
@@ -38,10 +39,6 @@ pub(crate) async fn run<S: Sink>(
                 endpoint.name
             ),
         })?
-    };
-    let lease = tokio::select! {
-        lease = connection.lease() => lease?,
-        () = cancel.cancelled() => return Err(Fault::Cancelled),
     };
     let _running = connection.run();
     let call = Call { connection, endpoint, command };
@@ -167,7 +164,8 @@ impl Call<'_> {
         hearing: &mut Hearing,
         sink: &mut S,
     ) {
-        let ending = self.end(write, hearing.dialog.shell);
+        let has_ended = hearing.code.is_some() || hearing.signal.is_some();
+        let ending = self.end(write, hearing.dialog.shell, has_ended);
         tokio::pin!(ending);
         let mut is_ending = true;
         let listen = async {
@@ -189,7 +187,7 @@ impl Call<'_> {
         let _ = write.close().await;
     }
 
-    async fn end(&self, write: &ChannelWriteHalf<Msg>, shell: Option<u32>) {
+    async fn end(&self, write: &ChannelWriteHalf<Msg>, shell: Option<u32>, has_ended: bool) {
         let Some(shell) = shell else {
             // No shell of ours: the server is asked, and most network gear does not even know the request.
             let _ = write.signal(Sig::TERM).await;
@@ -198,13 +196,13 @@ impl Call<'_> {
             return;
         };
         let is_ended = match self.connection.open_for_end().await {
-            Ok((channel, _turn)) => self.sweep(self.connection, channel, shell).await,
+            Ok((channel, _turn)) => self.sweep(self.connection, channel, shell, has_ended).await,
             Err(_) if self.connection.is_closed() => return,
             // The server allows no further session, and keeps ours until its process is gone.
             Err(_) => match self.connection.again(self.endpoint).await {
                 Ok(other) => {
                     let is_ended = match other.open_for_end().await {
-                        Ok((channel, _turn)) => self.sweep(&other, channel, shell).await,
+                        Ok((channel, _turn)) => self.sweep(&other, channel, shell, has_ended).await,
                         Err(_) => false,
                     };
                     other.close().await;
@@ -218,8 +216,14 @@ impl Call<'_> {
         }
     }
 
-    async fn sweep(&self, connection: &Arc<Connection>, channel: Channel<Msg>, shell: u32) -> bool {
-        let sweeping = sweeping(shell, self.command.sudo.as_ref());
+    async fn sweep(
+        &self,
+        connection: &Arc<Connection>,
+        channel: Channel<Msg>,
+        shell: u32,
+        has_ended: bool,
+    ) -> bool {
+        let sweeping = sweeping(shell, has_ended, self.command.sudo.as_ref());
         let call = Call { connection, endpoint: self.endpoint, command: &sweeping };
         let script = compose(&sweeping);
         let exit = Box::pin(call.run(channel, script, &mut Nowhere, &CancellationToken::new())).await;
