@@ -65,7 +65,7 @@ async fn what_cannot_start_says_so() {
     on_both(async |hosts, host| {
         let gone = Command { cwd: Some("/no/such folder".to_owned()), ..words(&["pwd"]) };
         for (command, code, part) in
-            [(words(&["no-such-program"]), 127, "no-such-program"), (gone, 1, "/no/such folder")]
+            [(words(&["/no/such/program"]), 127, "/no/such/program"), (gone, 1, "/no/such folder")]
         {
             let (result, kept) = run(hosts, host, &command).await;
             assert_eq!(result.unwrap().code, Some(code));

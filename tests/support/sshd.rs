@@ -158,12 +158,11 @@ impl Builder {
         keygen(&path("host"), &["-t", "ed25519"]);
         keygen(&path("client"), &["-t", "ed25519"]);
         std::fs::copy(path("client.pub"), path("authorized_keys")).unwrap();
-        let port = free_port();
         let user = if is_root { "root".to_owned() } else { whoami() };
         // Of two lines with one keyword sshd takes the first, so the test's own come first.
         let own = self.lines.join("\n").replace("FOLDER", &folder.path().display().to_string());
         let mut config = format!(
-            "{own}\nPort {port}\nListenAddress 127.0.0.1\nHostKey {}\nAuthorizedKeysFile {}\nPidFile none\n\
+            "{own}\nListenAddress 127.0.0.1\nHostKey {}\nAuthorizedKeysFile {}\nPidFile none\n\
              UsePAM no\nStrictModes no\nPermitRootLogin yes\nPrintMotd no\nUseDNS no\n\
              PasswordAuthentication no\nKbdInteractiveAuthentication no\nSubsystem sftp internal-sftp\n",
             path("host").display(),
@@ -186,26 +185,37 @@ impl Builder {
             writeln!(config, "HostKey {}", path("second").display()).unwrap();
         }
         std::fs::write(path("config"), config).unwrap();
-        let log = std::fs::File::create(path("log")).unwrap();
-        let child = Command::new(SSHD)
-            .args(["-D", "-e", "-f"])
-            .arg(path("config"))
-            .args(self.debug.then_some(["-o", "LogLevel=DEBUG2"]).into_iter().flatten())
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(log)
-            .spawn()
-            .unwrap();
-        let mut sshd = Sshd { child, folder, port, user };
+        let (child, port) = (0..5)
+            .find_map(|_| listen(folder.path(), self.debug))
+            .unwrap_or_else(|| panic!("sshd: {}", std::fs::read_to_string(path("log")).unwrap()));
+        let sshd = Sshd { child, folder, port, user };
         std::fs::write(sshd.known_hosts(), format!("[127.0.0.1]:{port} {}\n", sshd.host_key())).unwrap();
-        let until = Instant::now() + Duration::from_secs(10);
-        while TcpStream::connect(("127.0.0.1", port)).is_err() {
-            assert!(sshd.child.try_wait().unwrap().is_none(), "sshd ended: {}", sshd.log());
-            assert!(Instant::now() < until, "sshd does not answer: {}", sshd.log());
-            std::thread::yield_now();
-        }
         Some(sshd)
     }
+}
+
+/// Starts sshd on a free port and waits until it answers; `None` when another took the port first.
+fn listen(folder: &Path, debug: bool) -> Option<(Child, u16)> {
+    let port = free_port();
+    let mut child = Command::new(SSHD)
+        .args(["-D", "-e", "-p", &port.to_string(), "-f"])
+        .arg(folder.join("config"))
+        .args(debug.then_some(["-o", "LogLevel=DEBUG2"]).into_iter().flatten())
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(std::fs::File::create(folder.join("log")).unwrap())
+        .spawn()
+        .unwrap();
+    let until = Instant::now() + Duration::from_secs(10);
+    while TcpStream::connect(("127.0.0.1", port)).is_err() {
+        if child.try_wait().unwrap().is_some() {
+            return None;
+        }
+        assert!(Instant::now() < until, "sshd does not answer");
+        std::thread::yield_now();
+    }
+    // Whoever answers has to be this one.
+    child.try_wait().unwrap().is_none().then_some((child, port))
 }
 
 /// A port that was free a moment ago.
