@@ -51,6 +51,8 @@ pub(super) async fn run<S: Sink>(
     let expiry = tokio::time::sleep_until(started + limit.unwrap_or(Duration::from_secs(86400 * 365)));
     tokio::pin!(expiry);
 
+    let mut pauses = crate::world::transport::pauses();
+
     let fault = loop {
         tokio::select! {
             event = ears.next() => match ears.hear(event, sink).await {
@@ -67,6 +69,11 @@ pub(super) async fn run<S: Sink>(
                 }
             },
             () = &mut feeding, if is_feeding => is_feeding = false,
+            _ = pauses.tick() => {
+                if sink.pause().await.is_err() {
+                    break Fault::Unrecorded;
+                }
+            }
             () = cancel.cancelled() => break Fault::Cancelled,
             () = &mut expiry, if limit.is_some() => {
                 break Fault::TimedOut { seconds: limit.unwrap_or_default().as_secs() };

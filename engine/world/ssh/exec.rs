@@ -80,6 +80,8 @@ impl Call<'_> {
         let expiry = tokio::time::sleep_until(started + limit.unwrap_or(Duration::from_secs(86400 * 365)));
         tokio::pin!(expiry);
 
+        let mut pauses = crate::world::transport::pauses();
+
         let halt = loop {
             tokio::select! {
                 message = read.wait() => {
@@ -89,6 +91,11 @@ impl Call<'_> {
                     }
                 }
                 () = &mut feeding, if is_feeding => is_feeding = false,
+                _ = pauses.tick() => {
+                    if sink.pause().await.is_err() {
+                        break Halt::Unrecorded;
+                    }
+                }
                 () = cancel.cancelled() => {
                     self.stop(&mut read, &write, &mut hearing, sink).await;
                     return Err(Fault::Cancelled);
