@@ -8,6 +8,7 @@ use serde_json::Value;
 use crate::model::address::{Address, Branch};
 use crate::model::effect::Kind;
 use crate::model::event::{Event, Failure, Request, Verdict};
+use crate::model::run::Seq;
 
 /// What is recorded of one effect.
 #[derive(Debug, Clone, PartialEq)]
@@ -18,6 +19,8 @@ pub struct Recorded {
     pub pre: Value,
     /// How it ended; `None` when it was begun only.
     pub answer: Option<Answer>,
+    /// The events that hold its output, by stream.
+    pub output: Vec<(String, Seq)>,
 }
 
 /// The recorded end of an effect.
@@ -44,11 +47,11 @@ pub struct Journal {
 
 impl Journal {
     /// Folds one more event in; events come in order.
-    pub fn apply(&mut self, event: Event) {
+    pub fn apply(&mut self, seq: Seq, event: Event) {
         let effects = self.effects.get_mut();
         match event {
             Event::Intent { address, request, pre } => {
-                effects.insert(address, Recorded { request: *request, pre, answer: None });
+                effects.insert(address, Recorded { request: *request, pre, answer: None, output: Vec::new() });
             }
             Event::Outcome { address, verdict, value, failure, redacted, .. } => {
                 if let Some(recorded) = effects.get_mut(&address) {
@@ -58,13 +61,18 @@ impl Journal {
             }
             Event::Forecast { address, request, pre, .. } => {
                 // A planned effect was not performed; replaying a plan answers as the plan did.
-                effects.insert(address, Recorded { request: *request, pre, answer: None });
+                effects.insert(address, Recorded { request: *request, pre, answer: None, output: Vec::new() });
             }
             Event::StepBegan { branch, .. }
             | Event::StepEnded { branch, .. }
             | Event::Message { branch, .. }
             | Event::BranchBegan { branch, .. }
             | Event::BranchEnded { branch, .. } => *self.notes.entry(branch).or_insert(0) += 1,
+            Event::Output { address, stream, .. } => {
+                if let Some(recorded) = effects.get_mut(&address) {
+                    recorded.output.push((stream, seq));
+                }
+            }
             Event::Deferred { branch, .. } => {
                 self.deferred.insert(branch);
             }
@@ -74,7 +82,6 @@ impl Journal {
             Event::Started(_)
             | Event::Resumed { .. }
             | Event::Interrupted { .. }
-            | Event::Output { .. }
             | Event::Lock { .. }
             | Event::Artifact { .. }
             | Event::CancelAsked { .. }

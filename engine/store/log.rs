@@ -10,7 +10,7 @@ use crate::model::address::Address;
 use crate::model::event::{ChunkRef, Event, Start};
 use crate::model::run::{RunId, Seq, Summary};
 use crate::store::codec::{Packed, pack, sha256, unpack};
-use crate::store::writer::{Append, Chunk, Poison, chain, event_id};
+use crate::store::writer::{Append, Chunk, Inlet, Poison, chain, event_id, gone};
 use crate::store::{Claim, Store, StoreError, connect, sqlite};
 use crate::world::clock;
 
@@ -64,7 +64,7 @@ pub struct NewRun<'a> {
 #[derive(Clone)]
 pub struct RunLog {
     run: RunId,
-    sender: mpsc::Sender<Append>,
+    inlet: Inlet,
     poisoned: Arc<Poison>,
     budget: Arc<Semaphore>,
     observer: Option<mpsc::UnboundedSender<Record>>,
@@ -154,7 +154,7 @@ impl Store {
     pub fn log(&self, claim: Claim, observer: Option<mpsc::UnboundedSender<Record>>) -> RunLog {
         RunLog {
             run: claim.run(),
-            sender: self.writer().sender(),
+            inlet: self.writer().inlet(),
             poisoned: Arc::default(),
             budget: Arc::new(Semaphore::new(OUTPUT_BUDGET)),
             observer,
@@ -184,13 +184,13 @@ impl RunLog {
     /// Appends one event. It is in the log, in order, but not necessarily on disk when this returns.
     pub async fn append(&self, event: Event) -> Result<(), StoreError> {
         let append = self.prepare(event, None)?;
-        self.sender.send(append).await.map_err(|_| gone())
+        self.inlet.send(append).await
     }
 
     /// Appends one event from a thread that is not asynchronous.
     pub fn append_blocking(&self, event: Event) -> Result<(), StoreError> {
         let append = self.prepare(event, None)?;
-        self.sender.blocking_send(append).map_err(|_| gone())
+        self.inlet.blocking_send(append)
     }
 
     /// Appends one event and returns its number.
@@ -200,7 +200,7 @@ impl RunLog {
         let mut append = self.prepare(event, None)?;
         let (sender, receiver) = oneshot::channel();
         append.durable = Some(sender);
-        self.sender.send(append).await.map_err(|_| gone())?;
+        self.inlet.send(append).await?;
         receiver.await.map_err(|_| gone())?
     }
 
@@ -208,7 +208,7 @@ impl RunLog {
     pub async fn output(&self, address: &Address, stream: &str, bytes: &[u8]) -> Result<(), StoreError> {
         let event = |chunk| Event::Output { address: address.clone(), stream: stream.to_owned(), chunk };
         let append = self.keep(address.as_str(), stream, bytes, event).await?;
-        self.sender.send(append).await.map_err(|_| gone())
+        self.inlet.send(append).await
     }
 
     /// Keeps a file of the run. It is on disk when this returns.
@@ -217,7 +217,7 @@ impl RunLog {
         let mut append = self.keep("", name, bytes, event).await?;
         let (sender, receiver) = oneshot::channel();
         append.durable = Some(sender);
-        self.sender.send(append).await.map_err(|_| gone())?;
+        self.inlet.send(append).await?;
         receiver.await.map_err(|_| gone())?
     }
 
@@ -263,8 +263,4 @@ impl RunLog {
             budget: None,
         })
     }
-}
-
-fn gone() -> StoreError {
-    StoreError::Poisoned("its writer has stopped".to_owned())
 }
