@@ -108,6 +108,36 @@ impl Drop for Writer {
     }
 }
 
+/// A crash that a test asked for: `NLRUN_TEST_KILL_AFTER=N` kills the process right after event N, or the first one
+/// after it, is on disk. Release builds know nothing of it.
+struct Crash(Option<i64>);
+
+impl Crash {
+    #[cfg(debug_assertions)]
+    #[expect(clippy::disallowed_methods, reason = "a switch for tests that must not reach any interface")]
+    fn wanted() -> Self {
+        Self(std::env::var("NLRUN_TEST_KILL_AFTER").ok().and_then(|number| number.parse().ok()))
+    }
+
+    #[cfg(not(debug_assertions))]
+    fn wanted() -> Self {
+        Self(None)
+    }
+
+    fn is_wanted(&self) -> bool {
+        self.0.is_some()
+    }
+
+    fn after(&self, seqs: &[Seq]) {
+        if let Some(number) = self.0
+            && seqs.iter().any(|seq| seq.0 >= number)
+        {
+            use rustix::process::{Signal, getpid, kill_process};
+            let _ = kill_process(getpid(), Signal::KILL);
+        }
+    }
+}
+
 /// Where a run's chain ends.
 #[derive(Clone)]
 struct Tip {
@@ -127,9 +157,13 @@ struct Appender {
 impl Appender {
     fn serve(mut self, mut receiver: mpsc::Receiver<Append>) {
         let mut batch = Vec::with_capacity(BATCH);
-        while receiver.blocking_recv_many(&mut batch, BATCH) > 0 {
+        let crash = Crash::wanted();
+        // One event a batch, so that a wanted crash hits exactly its event.
+        let largest = if crash.is_wanted() { 1 } else { BATCH };
+        while receiver.blocking_recv_many(&mut batch, largest) > 0 {
             match self.commit(&batch) {
                 Ok(seqs) => {
+                    crash.after(&seqs);
                     for (append, seq) in batch.drain(..).zip(seqs) {
                         if let Some(durable) = append.durable {
                             let _ = durable.send(Ok(seq));
