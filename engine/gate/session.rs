@@ -22,7 +22,7 @@ use crate::model::effect::{Kind, Target};
 use crate::model::event::{Event, Failure, Level, Request, Site, Verdict};
 use crate::model::inventory::{Host, Inventory};
 use crate::model::plan::Expected;
-use crate::model::run::Mode;
+use crate::model::run::{Mode, Seq};
 use crate::model::secret::{Secret, SecretName};
 use crate::store::{NamedLock, Store};
 use crate::world::World;
@@ -401,8 +401,13 @@ impl<E: Effect> Placed<'_, E> {
                 if answer.verdict == Verdict::Changed {
                     self.session.mark_changed();
                 }
-                let output = self.effect.restore(output, &self);
-                Ok(Answered::Known(output, answer.verdict))
+                let kept = Record { placed: &self, after: recorded.seq, lost: Mutex::default() };
+                let output = self.effect.restore(output, &kept);
+                // What the log has lost is a failure, never an empty text.
+                match kept.lost.into_inner() {
+                    Some(failure) => Err(failure.into()),
+                    None => Ok(Answered::Known(output, answer.verdict)),
+                }
             }
             None if self.gate().replay && self.gate().mode == Mode::Plan => {
                 self.session.mark_unplanned();
@@ -677,14 +682,33 @@ pub fn is_unreachable(failure: &Failure) -> bool {
     matches!(failure.kind.as_str(), "unreachable" | "refused" | "host_key" | "authentication")
 }
 
-impl<E: Effect> Kept for Placed<'_, E> {
+/// The kept output of a recorded effect.
+struct Record<'a, E: Effect> {
+    placed: &'a Placed<'a, E>,
+    after: Seq,
+    lost: Mutex<Option<Failure>>,
+}
+
+impl<E: Effect> Kept for Record<'_, E> {
     fn stream(&self, stream: &str, limit: usize) -> Result<Vec<u8>, Failure> {
-        let kept = self.gate().kept.lock();
-        let reader = kept.as_ref().ok_or_else(|| invalid("the run log is not open".to_owned()))?;
-        let run = self.gate().recorder.run();
-        let (mut bytes, _) =
-            reader.output(run, &self.address, stream, limit).map_err(|error| invalid(sentence(&error)))?;
-        bytes.truncate(limit);
-        Ok(bytes)
+        let gate = self.placed.gate();
+        let kept = gate.kept.lock();
+        let run = gate.recorder.run();
+        let found = match kept.as_ref() {
+            Some(reader) => reader
+                .output_after(run, self.after, &self.placed.address, stream, limit)
+                .map_err(|error| invalid(sentence(&error))),
+            None => Err(invalid("the run log is not open".to_owned())),
+        };
+        match found {
+            Ok((mut bytes, _)) => {
+                bytes.truncate(limit);
+                Ok(bytes)
+            }
+            Err(failure) => {
+                self.lost.lock().get_or_insert_with(|| failure.clone());
+                Err(failure)
+            }
+        }
     }
 }

@@ -97,7 +97,7 @@ fn read(reader: &Reader, run: RunId) -> Result<(Start, Journal), ServiceError> {
             after = record.seq;
             match record.event {
                 Event::Started(event) => start = Some(*event),
-                event => journal.apply(event),
+                event => journal.apply(record.seq, event),
             }
         }
         if is_last {

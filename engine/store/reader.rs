@@ -158,6 +158,18 @@ impl Reader {
         stream: &str,
         limit: usize,
     ) -> Result<(Vec<u8>, bool), StoreError> {
+        self.output_after(run, Seq(0), address, stream, limit)
+    }
+
+    /// Does what [`Reader::output`] does, for output that was recorded after this event.
+    pub fn output_after(
+        &self,
+        run: RunId,
+        after: Seq,
+        address: &Address,
+        stream: &str,
+        limit: usize,
+    ) -> Result<(Vec<u8>, bool), StoreError> {
         let fail = sqlite(&self.file);
         let mut statement = self
             .connection
@@ -166,7 +178,7 @@ impl Reader {
                  WHERE address = ?1 AND id > ?2 AND id <= ?3 AND stream = ?4 ORDER BY id",
             )
             .map_err(&fail)?;
-        let (first, last) = (event_id(run, 0), event_id(run, i64::from(u32::MAX)));
+        let (first, last) = (event_id(run, after.0), event_id(run, i64::from(u32::MAX)));
         let mut rows = statement.query(params![address.as_str(), first, last, stream]).map_err(&fail)?;
         let mut bytes = Vec::new();
         while let Some(row) = rows.next().map_err(&fail)? {
