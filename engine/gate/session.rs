@@ -401,8 +401,13 @@ impl<E: Effect> Placed<'_, E> {
                 if answer.verdict == Verdict::Changed {
                     self.session.mark_changed();
                 }
-                let output = self.effect.restore(output, &Recalled { gate: self.gate(), output: &recorded.output });
-                Ok(Answered::Known(output, answer.verdict))
+                let kept = Recalled { gate: self.gate(), output: &recorded.output, lost: Mutex::default() };
+                let output = self.effect.restore(output, &kept);
+                // What the log has lost is a failure, never an empty text.
+                match kept.lost.into_inner() {
+                    Some(failure) => Err(failure.into()),
+                    None => Ok(Answered::Known(output, answer.verdict)),
+                }
             }
             None if self.gate().replay && self.gate().mode == Mode::Plan => {
                 self.session.mark_unplanned();
@@ -681,14 +686,22 @@ pub fn is_unreachable(failure: &Failure) -> bool {
 struct Recalled<'a> {
     gate: &'a Gate,
     output: &'a [(String, Seq)],
+    lost: Mutex<Option<Failure>>,
 }
 
 impl Kept for Recalled<'_> {
     fn stream(&self, stream: &str, limit: usize) -> Result<Vec<u8>, Failure> {
         let kept = self.gate.kept.lock();
-        let reader = kept.as_ref().ok_or_else(|| invalid("the run log is not open".to_owned()))?;
-        let events = self.output.iter().filter(|(name, _)| name == stream).map(|(_, seq)| *seq);
-        let events: Vec<Seq> = events.collect();
-        reader.joined(self.gate.recorder.run(), &events, limit).map_err(|error| invalid(sentence(&error)))
+        let events: Vec<Seq> =
+            self.output.iter().filter(|(name, _)| name == stream).map(|(_, seq)| *seq).collect();
+        let found = match kept.as_ref() {
+            Some(reader) => reader
+                .joined(self.gate.recorder.run(), &events, limit)
+                .map_err(|error| invalid(sentence(&error))),
+            None => Err(invalid("the run log is not open".to_owned())),
+        };
+        found.inspect_err(|failure| {
+            self.lost.lock().get_or_insert_with(|| failure.clone());
+        })
     }
 }

@@ -336,7 +336,8 @@ pub fn sweep(store: &Store) -> Result<Vec<RunId>, StoreError> {
         }
         let log: RunLog = store.log(claim, None);
         let event = Event::Interrupted { reason: "its process is gone".to_owned() };
-        if futures_util::future::FutureExt::now_or_never(log.append(event)).is_some_and(|done| done.is_ok()) {
+        // On disk before the claim is given back: an event that came later would follow another process's.
+        if log.append_durable_blocking(event).is_ok() {
             swept.push(row.id);
         }
     }

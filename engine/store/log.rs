@@ -204,6 +204,15 @@ impl RunLog {
         receiver.await.map_err(|_| gone())?
     }
 
+    /// Appends one event from a thread that is not asynchronous, and returns its number when it is on disk.
+    pub fn append_durable_blocking(&self, event: Event) -> Result<Seq, StoreError> {
+        let mut append = self.prepare(event, None)?;
+        let (sender, receiver) = oneshot::channel();
+        append.durable = Some(sender);
+        self.inlet.blocking_send(append)?;
+        receiver.blocking_recv().map_err(|_| gone())?
+    }
+
     /// Appends output of an effect; waits while more than 1 MiB is on its way to the disk.
     pub async fn output(&self, address: &Address, stream: &str, bytes: &[u8]) -> Result<(), StoreError> {
         let event = |chunk| Event::Output { address: address.clone(), stream: stream.to_owned(), chunk };

@@ -149,6 +149,36 @@ impl Drop for Writer {
     }
 }
 
+/// A crash that a test asked for: `NLRUN_TEST_KILL_AFTER=N` kills the process right after event N, or the first one
+/// after it, is on disk. Release builds know nothing of it.
+struct Crash(Option<i64>);
+
+impl Crash {
+    #[cfg(debug_assertions)]
+    #[expect(clippy::disallowed_methods, reason = "a switch for tests that must not reach any interface")]
+    fn wanted() -> Self {
+        Self(std::env::var("NLRUN_TEST_KILL_AFTER").ok().and_then(|number| number.parse().ok()))
+    }
+
+    #[cfg(not(debug_assertions))]
+    fn wanted() -> Self {
+        Self(None)
+    }
+
+    fn is_wanted(&self) -> bool {
+        self.0.is_some()
+    }
+
+    fn after(&self, seqs: &[Seq]) {
+        if let Some(number) = self.0
+            && seqs.iter().any(|seq| seq.0 >= number)
+        {
+            use rustix::process::{Signal, getpid, kill_process};
+            let _ = kill_process(getpid(), Signal::KILL);
+        }
+    }
+}
+
 /// Where a run's chain ends.
 #[derive(Clone)]
 struct Tip {
@@ -168,11 +198,14 @@ struct Appender {
 impl Appender {
     fn serve(mut self, mut receiver: mpsc::Receiver<Append>) {
         let mut batch = Vec::with_capacity(BATCH);
-        while receiver.blocking_recv_many(&mut batch, BATCH) > 0 {
+        let crash = Crash::wanted();
+        // One event a batch, so that a wanted crash hits exactly its event.
+        let largest = if crash.is_wanted() { 1 } else { BATCH };
+        while receiver.blocking_recv_many(&mut batch, largest) > 0 {
             let is_awaited = |batch: &[Append]| batch.iter().any(|append| append.durable.is_some());
-            if !is_awaited(&batch) && batch.len() < BATCH {
+            if !is_awaited(&batch) && batch.len() < largest {
                 std::thread::park_timeout(LINGER);
-                while batch.len() < BATCH
+                while batch.len() < largest
                     && let Ok(append) = receiver.try_recv()
                 {
                     batch.push(append);
@@ -180,6 +213,7 @@ impl Appender {
             }
             match self.commit(&batch) {
                 Ok(seqs) => {
+                    crash.after(&seqs);
                     for (append, seq) in batch.drain(..).zip(seqs) {
                         if let Some(durable) = append.durable {
                             let _ = durable.send(Ok(seq));
