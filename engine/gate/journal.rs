@@ -54,7 +54,8 @@ impl Journal {
         let effects = self.effects.get_mut();
         match event {
             Event::Intent { address, request, pre } => {
-                effects.insert(address, Recorded { request: *request, pre, answer: None, output: Vec::new() });
+                effects
+                    .insert(address, Recorded { request: *request, pre, answer: None, output: Vec::new() });
             }
             Event::Outcome { address, verdict, value, failure, redacted, .. } => {
                 if let Some(recorded) = effects.get_mut(&address) {
@@ -64,7 +65,8 @@ impl Journal {
             }
             Event::Forecast { address, request, pre, .. } => {
                 // A planned effect was not performed; replaying a plan answers as the plan did.
-                effects.insert(address, Recorded { request: *request, pre, answer: None, output: Vec::new() });
+                effects
+                    .insert(address, Recorded { request: *request, pre, answer: None, output: Vec::new() });
             }
             Event::Output { address, stream, .. } => {
                 if let Some(recorded) = effects.get_mut(&address) {

@@ -134,7 +134,8 @@ impl Writer {
 
     pub(super) fn inlet(&self) -> Inlet {
         let sender = self.sender.clone().expect("the sender lives until the writer is dropped");
-        let thread = self.thread.as_ref().expect("the thread lives until the writer is dropped").thread().clone();
+        let thread =
+            self.thread.as_ref().expect("the thread lives until the writer is dropped").thread().clone();
         Inlet { sender, thread }
     }
 }

@@ -2,4 +2,5 @@
 pub mod account;
 pub mod faulty;
 pub mod processes;
+pub mod project;
 pub mod sshd;
