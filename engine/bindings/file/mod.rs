@@ -2,10 +2,14 @@
 
 mod attributes;
 mod content;
+mod edit;
+mod entry;
 mod probe;
 mod put;
 mod read;
 mod remote;
+mod tar;
+mod template;
 mod text;
 mod tree;
 
@@ -22,6 +26,9 @@ const fn performs(effect: &'static str, kind: Kind) -> Option<Performs> {
 
 const CHANGED: &str = "A map `#{ host, path, changed, backup }`; `backup` is the path of the kept file, or nothing (in a \
                        plan always). For an array of hosts, a result a host with that map as `.value`.";
+
+const ENTRY: &str =
+    "A map `#{ host, path, changed }`. For an array of hosts, a result a host with that map as `.value`.";
 
 /// Files and templates.
 pub const BINDING: Binding = Binding {
@@ -84,6 +91,110 @@ pub const BINDING: Binding = Binding {
                 example: r#"file_put("localhost", "/tmp/nlrun-example", "hello\n", #{ mode: "0600" });"#,
             },
             run: put::file_put,
+        },
+        Function {
+            signature: Signature {
+                name: "template_put",
+                params: &[
+                    HOST,
+                    PATH,
+                    Param { name: "template", ty: Type::LocalPath, optional: false },
+                    Param { name: "vars", ty: Type::Map, optional: true },
+                ],
+                options: template::OPTIONS,
+                required_options: &[],
+                returns: CHANGED,
+                performs: performs("file.put", Kind::Ensure),
+                doc: "Renders a Jinja2 template of the project for each host and puts it there as `file_put` does.\n\n\
+                      Templates know the host's variables and `inventory_hostname`, `ansible_host`, `group_names`, \
+                      `groups`, `hostvars` and `host`; `vars` come on top and may hold secrets. Options follow \
+                      after `vars`, so give at least `#{}` before them.",
+                example: r#"if false { template_put("localhost", "/tmp/nlrun-example", "templates/motd.j2", #{ name: "nl" }); }"#,
+            },
+            run: template::template_put,
+        },
+        Function {
+            signature: Signature {
+                name: "line_ensure",
+                params: &[HOST, PATH, Param { name: "line", ty: Type::String, optional: false }],
+                options: edit::LINE,
+                required_options: &[],
+                returns: CHANGED,
+                performs: performs("file.put", Kind::Ensure),
+                doc: "Makes sure that a line is in a file, once, or is not.\n\nWith `regex`, the last line that \
+                      matches becomes this one. It needs the capability `file.put`, because it can change a file in \
+                      any way that `file_put` can.",
+                example: r#"line_ensure("localhost", "/tmp/nlrun-example", "PermitRootLogin no", #{ regex: "^#?PermitRootLogin", create: true });"#,
+            },
+            run: edit::line_ensure,
+        },
+        Function {
+            signature: Signature {
+                name: "block_ensure",
+                params: &[HOST, PATH, Param { name: "text", ty: Type::String, optional: false }],
+                options: edit::BLOCK,
+                required_options: &[],
+                returns: CHANGED,
+                performs: performs("file.put", Kind::Ensure),
+                doc: "Makes sure that a block of lines stands in a file between two markers, or is not there.",
+                example: r#"block_ensure("localhost", "/tmp/nlrun-example", "10.0.0.1 edge-1\n10.0.0.2 edge-2", #{ create: true });"#,
+            },
+            run: edit::block_ensure,
+        },
+        Function {
+            signature: Signature {
+                name: "tree_put",
+                params: &[HOST, PATH, Param { name: "source", ty: Type::LocalPath, optional: false }],
+                options: tree::OPTIONS,
+                required_options: &[],
+                returns: "A map `#{ host, path, changed, files_added, files_changed, files_removed }`. For an array of \
+                          hosts, a result a host with that map as `.value`.",
+                performs: performs("file.tree", Kind::Ensure),
+                doc: "Makes sure that a folder holds what a folder of the project holds, and with `delete` nothing \
+                      else.\n\nOnly files that differ are sent, and each becomes live at once. Its capability is \
+                      `file.tree` and not `file.put`: a path that covers one file should not cover a folder.",
+                example: r#"if false { tree_put("localhost", "/tmp/nlrun-example.d", "files/site", #{ exclude: ["*.swp"] }); }"#,
+            },
+            run: tree::tree_put,
+        },
+        Function {
+            signature: Signature {
+                name: "dir_ensure",
+                params: &[HOST, PATH],
+                options: entry::FOLDER,
+                required_options: &[],
+                returns: ENTRY,
+                performs: performs("dir.ensure", Kind::Ensure),
+                doc: "Makes sure that a folder exists, with this mode and owner.",
+                example: r#"dir_ensure("localhost", "/tmp/nlrun-example.d", #{ mode: "0750" });"#,
+            },
+            run: entry::dir_ensure,
+        },
+        Function {
+            signature: Signature {
+                name: "link_ensure",
+                params: &[HOST, PATH, Param { name: "target", ty: Type::String, optional: false }],
+                options: entry::LINK,
+                required_options: &[],
+                returns: ENTRY,
+                performs: performs("link.ensure", Kind::Ensure),
+                doc: "Makes sure that a path is a symbolic link to this target.",
+                example: r#"link_ensure("localhost", "/tmp/nlrun-example.link", "/etc/hosts");"#,
+            },
+            run: entry::link_ensure,
+        },
+        Function {
+            signature: Signature {
+                name: "file_absent",
+                params: &[HOST, PATH],
+                options: entry::ABSENT,
+                required_options: &[],
+                returns: ENTRY,
+                performs: performs("file.absent", Kind::Ensure),
+                doc: "Makes sure that nothing is at a path; a folder goes only with `recursive: true`.",
+                example: r#"file_absent("localhost", "/tmp/nlrun-example");"#,
+            },
+            run: entry::file_absent,
         },
     ],
 };

@@ -188,7 +188,7 @@ if [ -d "$p" ] && ! [ -L "$p" ]; then die directory; fi
 if [ -e "$p" ] && ! [ -L "$p" ] && [ -z "$3" ]; then die exists; fi
 make_parent "$5"
 tmp=${d%/}/.nlrun-$4
-ln -s "$2" "$tmp" || die write
+ln -s -- "$2" "$tmp" || die write
 if ! mv -fT "$tmp" "$p" 2>/dev/null; then
   if [ -L "$p" ]; then rm -f "$p"; fi
   mv -f "$tmp" "$p" || die rename
@@ -315,6 +315,10 @@ impl Place {
             "truncated" => {
                 named(word, format!("the content of `{path}` did not arrive whole; the file stays as it was"))
             }
+            _ if heard("Unexpected EOF in archive") || heard("short read") => named(
+                "truncated",
+                format!("the files for `{path}` did not arrive whole; nothing was changed"),
+            ),
             _ if heard("Read-only file system") => {
                 named("read_only", format!("`{path}` is on a file system that is mounted read-only"))
             }
@@ -330,6 +334,13 @@ impl Place {
                 word,
                 format!("the folder of `{path}` does not exist; `dir_ensure` makes it, or `parents: true`"),
             ),
+            "denied" => self.denied(),
+            "line_break" => named(
+                word,
+                format!("`{path}` holds a name with a line break; `delete: true` cannot be used there"),
+            ),
+            "no_hash" => named(word, "the host has neither sha256sum nor openssl nor shasum".to_owned()),
+            "no_tar" => named(word, "the host has no tar".to_owned()),
             "" => named("shell", said(&format!("`{path}`: the host could not be asked"))),
             _ => named(word, said(&format!("`{path}` cannot be changed ({word})"))),
         }
