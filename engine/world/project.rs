@@ -37,7 +37,7 @@ pub enum ProjectError {
 
 /// A file below a folder of the project.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Leaf {
+pub struct Found {
     /// The path below the folder.
     pub name: String,
     /// What it holds; `None` for a folder.
@@ -85,11 +85,11 @@ impl Project {
     /// Reads all that is below a folder of the project, in the order of names, each folder before what it holds.
     ///
     /// Links are read as what they lead to; what `is_wanted` refuses is left out with all it holds.
-    pub fn tree(&self, folder: &str, is_wanted: &dyn Fn(&str) -> bool) -> Result<Vec<Leaf>, ProjectError> {
-        let mut leaves = Vec::new();
+    pub fn tree(&self, folder: &str, is_wanted: &dyn Fn(&str) -> bool) -> Result<Vec<Found>, ProjectError> {
+        let mut found = Vec::new();
         let mut left = LARGEST;
-        self.branch(folder, "", is_wanted, &mut left, &mut leaves)?;
-        Ok(leaves)
+        self.branch(folder, "", is_wanted, &mut left, &mut found)?;
+        Ok(found)
     }
 
     fn branch(
@@ -98,7 +98,7 @@ impl Project {
         below: &str,
         is_wanted: &dyn Fn(&str) -> bool,
         left: &mut u64,
-        leaves: &mut Vec<Leaf>,
+        found: &mut Vec<Found>,
     ) -> Result<(), ProjectError> {
         let here = if below.is_empty() { folder.to_owned() } else { format!("{folder}/{below}") };
         let fail = |source| ProjectError::Read { path: here.clone(), source };
@@ -118,18 +118,18 @@ impl Project {
                 continue;
             }
             let path = format!("{folder}/{name}");
-            let found = std::fs::metadata(self.path(&path)?).map_err(fail)?;
-            if found.is_dir() {
-                leaves.push(Leaf { name: name.clone(), content: None, is_executable: true });
-                self.branch(folder, &name, is_wanted, left, leaves)?;
+            let facts = std::fs::metadata(self.path(&path)?).map_err(fail)?;
+            if facts.is_dir() {
+                found.push(Found { name: name.clone(), content: None, is_executable: true });
+                self.branch(folder, &name, is_wanted, left, found)?;
                 continue;
             }
-            if found.len() > *left {
-                return Err(ProjectError::TooLarge { path, bytes: found.len(), limit: LARGEST });
+            if facts.len() > *left {
+                return Err(ProjectError::TooLarge { path, bytes: facts.len(), limit: LARGEST });
             }
-            *left -= found.len();
-            let is_executable = std::os::unix::fs::PermissionsExt::mode(&found.permissions()) & 0o100 != 0;
-            leaves.push(Leaf { name, content: Some(self.read(&path)?), is_executable });
+            *left -= facts.len();
+            let is_executable = std::os::unix::fs::PermissionsExt::mode(&facts.permissions()) & 0o100 != 0;
+            found.push(Found { name, content: Some(self.read(&path)?), is_executable });
         }
         Ok(())
     }

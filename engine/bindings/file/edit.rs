@@ -22,7 +22,7 @@ pub(super) fn line_ensure(call: &mut Call<'_>) -> Result<Dynamic, Raise> {
         return Err(invalid(message.to_owned()).into());
     }
     let edit = Edit::Line(Line {
-        line,
+        text: line,
         regex: pattern(call, "regex")?,
         anchor: anchor(call)?,
         absent: call.option_bool("absent", false)?,
@@ -74,7 +74,7 @@ fn anchor(call: &Call<'_>) -> Result<Anchor, Raise> {
         (Some(_), Some(_)) => {
             Err(invalid(format!("`{}` takes `after` or `before`, not both", call.name())).into())
         }
-        (None, None) | (Some("EOF"), None) => Ok(Anchor::End {}),
+        (None | Some("EOF"), None) => Ok(Anchor::End {}),
         (None, Some("BOF")) => Ok(Anchor::Start {}),
         (Some(_), None) => Ok(pattern(call, "after")?.map_or(Anchor::End {}, Anchor::After)),
         (None, Some(_)) => Ok(pattern(call, "before")?.map_or(Anchor::End {}, Anchor::Before)),

@@ -82,7 +82,7 @@ impl Effect for Folder {
 
     async fn observe(&self, permit: &Permit<'_>) -> Result<Seen<Answer>, Failure> {
         // A link to a folder is as good as one.
-        let found = self.place.probe(permit, true, Ask::Nothing).await?;
+        let found = self.place.observe(permit, true, Ask::Nothing).await?;
         let diff = match found.r#type {
             Type::Directory => self.attributes.differences(&found),
             Type::Absent => {
@@ -95,6 +95,10 @@ impl Effect for Folder {
                 return Err(self.place.failure("not_directory", message));
             }
         };
+        if !diff.is_empty() {
+            let mode = if found.r#type == Type::Directory { found.mode } else { 0o755 };
+            permit.promise(found.become_entry(Type::Directory, mode, &self.attributes));
+        }
         Ok(seen(&found, &self.place, diff))
     }
 
@@ -128,7 +132,7 @@ impl Effect for Link {
     }
 
     async fn observe(&self, permit: &Permit<'_>) -> Result<Seen<Answer>, Failure> {
-        let found = self.place.probe(permit, false, Ask::Nothing).await?;
+        let found = self.place.observe(permit, false, Ask::Nothing).await?;
         let path = &self.place.path;
         let old = match found.r#type {
             Type::Link => {
@@ -151,6 +155,8 @@ impl Effect for Link {
             }
             Type::File | Type::Special => found.r#type.as_str().to_owned(),
         };
+        let link = found.become_entry(Type::Link, 0o777, &Attributes::default());
+        permit.promise(Observed { target: Some(self.to.clone()), ..link });
         Ok(seen(&found, &self.place, format!("{old} → link to {}\n", self.to)))
     }
 
@@ -186,7 +192,7 @@ impl Effect for Nothing {
 
     async fn observe(&self, permit: &Permit<'_>) -> Result<Seen<Answer>, Failure> {
         let ask = Ask::Content(if self.show_diff { MOST_DIFF } else { 0 });
-        let found = self.place.probe(permit, false, ask).await?;
+        let found = self.place.observe(permit, false, ask).await?;
         let path = &self.place.path;
         let diff = match (found.r#type, &found.content) {
             (Type::Absent, _) => String::new(),
@@ -208,6 +214,10 @@ impl Effect for Nothing {
             (Type::Directory, _) => "directory with all it holds → absent\n".to_owned(),
             (Type::Special, _) => "special file → absent\n".to_owned(),
         };
+        if !diff.is_empty() {
+            let nothing = found.become_entry(Type::Absent, 0, &Attributes::default());
+            permit.promise(Observed { target: None, ..nothing });
+        }
         Ok(seen(&found, &self.place, diff))
     }
 

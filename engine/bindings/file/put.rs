@@ -129,7 +129,7 @@ impl Put {
             }
             Wanted::Edit(_) => Ask::Content(MOST_EDIT),
         };
-        let seen = self.place.probe(permit, self.manner.follow, ask).await?;
+        let seen = self.place.observe(permit, self.manner.follow, ask).await?;
         self.refuse(&seen, permit.mode())?;
         let path = &self.place.path;
         let (bytes, sha256) = match &self.wanted {
@@ -203,7 +203,7 @@ impl Put {
             text = format!("link to {} → file\n", seen.target.as_deref().unwrap_or_default());
         }
         if is_other {
-            text += &if is_secret {
+            text.push_str(&if is_secret {
                 format!("{}content (secret) would change\n", header())
             } else if !self.show_diff {
                 format!("{}content would change\n", header())
@@ -216,7 +216,7 @@ impl Put {
                     (true, _) => format!("{} bytes", seen.size),
                 };
                 format!("{}content: {old} → {} bytes, sha256 {sha256}\n", header(), new.len())
-            };
+            });
         }
         if is_there {
             text += &self.attributes.differences(seen);
@@ -298,6 +298,9 @@ impl Effect for Put {
             diff: Some(found.diff.clone()).filter(|diff| !diff.is_empty()),
             output: Some(self.answer(None)),
         };
+        if seen.changes {
+            permit.promise(found.seen.become_file(&self.attributes, &found.sha256, &found.bytes));
+        }
         // An effect is observed once; if ever twice, the first answer is as good.
         let _ = self.found.set(found);
         Ok(seen)

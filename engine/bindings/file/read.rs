@@ -188,13 +188,11 @@ pub(super) fn file_read(call: &mut Call<'_>) -> Result<Dynamic, Raise> {
         if read.is_blob {
             return Ok(Dynamic::from_blob(answer.data));
         }
-        match String::from_utf8(answer.data) {
-            Ok(text) => Ok(text.into()),
-            Err(_) => {
-                let message = format!("`{}` is not text in UTF-8; `blob: true` reads bytes", read.place.path);
-                Err(read.place.failure("not_text", message).into())
-            }
-        }
+        let text = String::from_utf8(answer.data).map_err(|_| {
+            let message = format!("`{}` is not text in UTF-8; `blob: true` reads bytes", read.place.path);
+            read.place.failure("not_text", message)
+        })?;
+        Ok(text.into())
     })
 }
 

@@ -64,6 +64,7 @@ elif [ -e "$p" ]; then type=special
 else
   type=absent
   d=${p%/*}; d=${d:-/}
+  printf 'uid %s\ngid %s\nowner %s\ngroup %s\n' "$(id -u)" "$(id -g)" "$(id -un)" "$(id -gn)"
   [ -d "$d" ] || printf 'parent no\n'
   while ! [ -e "$d" ]; do d=${d%/*}; d=${d:-/}; done
   if ! [ -d "$d" ]; then printf 'parent file\n'; elif ! [ -x "$d" ]; then type=denied; fi

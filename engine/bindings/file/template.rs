@@ -59,14 +59,14 @@ fn render(
     }
     // What is recorded must change when the file would, but a hash of it would help to guess the secret: so the same
     // template with names in place of values is hashed.
-    let named: BTreeMap<String, Secret> = secrets
+    let stand_ins: BTreeMap<String, Secret> = secrets
         .iter()
         .map(|(key, secret)| {
             let value = format!("«secret:{}»", secret.name());
             (key.clone(), Secret::new(secret.name().clone(), value.into_bytes()))
         })
         .collect();
-    let shape = match render_with_secrets(path, source, vars, &named) {
+    let shape = match render_with_secrets(path, source, vars, &stand_ins) {
         Ok(rendered) => crate::store::sha256(&rendered.bytes),
         // A template that looks into a secret cannot be rendered without it.
         Err(_) => crate::store::sha256(format!("{source}\0{vars}").as_bytes()),

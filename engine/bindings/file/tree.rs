@@ -479,12 +479,12 @@ fn read(
     folders: Option<Mode>,
 ) -> Result<Source, Raise> {
     let project = call.session.gate().world.project();
-    let leaves = project
+    let found = project
         .tree(from.trim_end_matches('/'), &|name| !is_excluded(excluded, name))
         .map_err(|error| invalid(sentence(&error)))?;
-    let mut source = Source { entries: Vec::with_capacity(leaves.len()), digest: String::new(), bytes: 0 };
+    let mut source = Source { entries: Vec::with_capacity(found.len()), digest: String::new(), bytes: 0 };
     let mut digest = String::new();
-    for leaf in leaves {
+    for leaf in found {
         if leaf.name.contains('\n') {
             let message = format!("`{from}` holds a name with a line break, which cannot be sent");
             return Err(invalid(message).into());

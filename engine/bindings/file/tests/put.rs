@@ -1,4 +1,7 @@
+use super::super::remote::{Place, Script};
 use super::*;
+use crate::gate::{Done, Effect, Halt, Permit, Seen};
+use crate::model::effect::{Kind, Target};
 
 #[test]
 fn a_file_is_made_once_and_a_second_pass_sends_nothing() {
@@ -276,25 +279,21 @@ fn a_template_is_rendered_for_each_host() {
 #[derive(serde::Serialize)]
 struct Cut {
     #[serde(skip)]
-    place: super::super::remote::Place,
+    place: Place,
     #[serde(skip)]
     header: bool,
 }
 
-impl crate::gate::Effect for Cut {
+impl Effect for Cut {
     const NAME: &'static str = "file.put";
-    const KIND: crate::model::effect::Kind = crate::model::effect::Kind::Ensure;
+    const KIND: Kind = Kind::Ensure;
     type Output = ();
 
-    fn target(&self) -> crate::model::effect::Target {
+    fn target(&self) -> Target {
         bindings::call::on_host(&self.place.host, Some(&self.place.path))
     }
 
-    async fn perform(
-        &self,
-        permit: &crate::gate::Permit<'_>,
-        _seen: &crate::gate::Seen<()>,
-    ) -> Result<crate::gate::Done<()>, Failure> {
+    async fn perform(&self, permit: &Permit<'_>, _seen: &Seen<()>) -> Result<Done<()>, Failure> {
         let whole = b"0123456789";
         let sum = crate::store::sha256(whole);
         let (size, stdin) = if self.header {
@@ -303,10 +302,7 @@ impl crate::gate::Effect for Cut {
             ("10", whole[..5].to_vec())
         };
         let arguments = [&self.place.path, "", "", "", "", "", "", "token", size, &sum, ""];
-        self.place
-            .run(permit, super::super::remote::Script::Put, &arguments, stdin.into(), 1024)
-            .await
-            .map(|_| crate::gate::Done::changed(()))
+        self.place.run(permit, Script::Put, &arguments, stdin.into(), 1024).await.map(|_| Done::changed(()))
     }
 }
 
@@ -317,9 +313,9 @@ fn half_a_content_does_not_become_live() {
     for header in [false, true] {
         let session = lab.session(Mode::Apply);
         let host = session.gate().inventory.host("localhost").unwrap().clone();
-        let place = super::super::remote::Place { host, path: path.clone(), sudo: Default::default() };
+        let place = Place { host, path: path.clone(), sudo: bindings::sudo::Become::default() };
         match session.perform(None, &Cut { place, header }) {
-            Err(crate::gate::Halt::Failure(failure)) => assert_eq!(failure.details["reason"], "truncated"),
+            Err(Halt::Failure(failure)) => assert_eq!(failure.details["reason"], "truncated"),
             other => panic!("{:?}", other.is_ok()),
         }
     }
@@ -351,4 +347,36 @@ fn a_cancelled_write_leaves_nothing_behind() {
     });
     assert!(ended);
     assert_eq!((lab.read("a").as_str(), lab.names()), ("old", vec!["a".to_owned()]));
+}
+
+#[test]
+fn in_a_plan_each_effect_sees_what_the_one_before_promised() {
+    let lab = Lab::new();
+    lab.file("old", "a\n");
+    let script = r#"
+        let h = "localhost";
+        dir_ensure(h, dir + "/conf", #{ mode: "0750" });
+        dir_ensure(h, dir + "/conf", #{ mode: "0750" });
+        file_put(h, dir + "/conf/a", "one\n");
+        line_ensure(h, dir + "/conf/a", "two");
+        line_ensure(h, dir + "/conf/a", "two");
+        file_put(h, dir + "/conf/a", "one\ntwo\n", #{ mode: "0600" });
+        line_ensure(h, dir + "/old", "b");
+        line_ensure(h, dir + "/old", "c", #{ after: "a" });
+        file_absent(h, dir + "/old");
+        link_ensure(h, dir + "/old", "conf");
+        link_ensure(h, dir + "/old", "conf");
+    "#;
+    let states = |ran: &Ran| -> Vec<_> {
+        let of = |event: &Event| match event {
+            Event::Forecast { pre, .. } | Event::Intent { pre, .. } => Some(pre.clone()),
+            _ => None,
+        };
+        ran.events.iter().filter_map(of).collect()
+    };
+    let planned = lab.plan(script);
+    let applied = lab.apply(script);
+    assert_eq!((planned.changes(), applied.changes()), (8, 8));
+    assert_eq!(states(&planned), states(&applied), "a plan can be applied");
+    assert_eq!(planned.diff(), applied.diff());
 }

@@ -33,7 +33,7 @@ fn a_line_is_there_once() {
         (None, end(), true, "a\n", "a\n"),
     ];
     for (regex, anchor, absent, old, new) in table {
-        let line = Line { line: "x".to_owned(), regex: regex.map(pattern), anchor, absent, create: false };
+        let line = Line { text: "x".to_owned(), regex: regex.map(pattern), anchor, absent, create: false };
         let edit = Edit::Line(line);
         let found = edit.apply(old.as_bytes());
         assert_eq!(String::from_utf8_lossy(&found), new, "{old:?} {regex:?}");
