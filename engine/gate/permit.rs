@@ -144,6 +144,19 @@ impl<'a> Permit<'a> {
         clock::now()
     }
 
+    /// Returns the state that an earlier effect of this plan promised for the target, if its binding noted one.
+    pub fn promised<T: Send + Sync + 'static>(&self) -> Option<Arc<T>> {
+        let promise = self.gate.promises.lock().get(&self.target.to_string()).cloned()?;
+        promise.downcast().ok()
+    }
+
+    /// Notes the state that the target would have from here on; plan mode only.
+    pub fn promise<T: Send + Sync + 'static>(&self, state: T) {
+        if self.gate.mode == Mode::Plan {
+            self.gate.promises.lock().insert(self.target.to_string(), Arc::new(state));
+        }
+    }
+
     /// Waits; a cancelled run does not wait on.
     pub async fn sleep(&self, duration: Duration) -> Result<(), Failure> {
         tokio::select! {
