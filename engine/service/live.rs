@@ -172,6 +172,7 @@ impl Project {
             checks: Mutex::default(),
             partial: AtomicBool::new(false),
             left_behind: Mutex::default(),
+            promises: Mutex::default(),
         });
         let signals = runtime.handle.spawn(signals(gate.clone()));
         let asks = (!past.replay).then(|| runtime.handle.spawn(asks(gate.clone(), store.clone(), run)));
