@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use rusqlite::{OpenFlags, OptionalExtension as _, TransactionBehavior, params};
+use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior, params};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use crate::model::address::Address;
@@ -11,7 +11,7 @@ use crate::model::event::{ChunkRef, Event, Start};
 use crate::model::run::{RunId, Seq, Summary};
 use crate::store::codec::{Packed, pack, sha256, unpack};
 use crate::store::writer::{Append, Chunk, Inlet, Poison, chain, event_id, gone};
-use crate::store::{Claim, Store, StoreError, connect, sqlite};
+use crate::store::{Claim, Store, StoreError, sqlite};
 use crate::world::clock;
 
 /// Bytes of output that may wait for the disk; the rest waits at the host, through SSH's window.
@@ -164,14 +164,15 @@ impl Store {
 
     /// Asks the process that holds the run to end it: with clean-up, or now.
     pub fn ask_cancel(&self, run: RunId, who: &str, now: bool) -> Result<(), StoreError> {
-        let connection = connect(self.file(), OpenFlags::default())?;
-        connection
-            .execute(
-                "INSERT INTO asks (run, at, who, now) SELECT id, ?2, ?3, ?4 FROM runs WHERE id = ?1",
-                params![run.0, clock::now().as_microsecond(), who, now],
-            )
-            .map_err(sqlite(self.file()))
-            .and_then(|rows| if rows == 0 { Err(StoreError::NoRun(run)) } else { Ok(()) })
+        self.side(|connection| {
+            connection
+                .execute(
+                    "INSERT INTO asks (run, at, who, now) SELECT id, ?2, ?3, ?4 FROM runs WHERE id = ?1",
+                    params![run.0, clock::now().as_microsecond(), who, now],
+                )
+                .map_err(sqlite(self.file()))
+                .and_then(|rows| if rows == 0 { Err(StoreError::NoRun(run)) } else { Ok(()) })
+        })
     }
 }
 
