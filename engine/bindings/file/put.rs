@@ -78,6 +78,13 @@ struct Found {
     diff: String,
 }
 
+impl Found {
+    /// Returns the path behind all links.
+    fn path<'a>(&'a self, place: &'a Place) -> &'a str {
+        self.seen.real.as_deref().unwrap_or(&place.path)
+    }
+}
+
 /// What is recorded as the answer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Answer {
@@ -100,7 +107,12 @@ impl Put {
             return Err(invalid(message).into());
         }
         Ok(Self {
-            place: Place { host: host.clone(), path: file_path(call, 1)?, sudo: sudo.clone() },
+            place: Place {
+                effect: Self::NAME,
+                host: host.clone(),
+                path: file_path(call, 1)?,
+                sudo: sudo.clone(),
+            },
             wanted,
             attributes: Attributes::read(call)?,
             manner: Manner {
@@ -244,8 +256,9 @@ impl Put {
             (Wanted::Edit(_), _) => "absent",
         };
         let arguments = [
-            &self.place.path,
-            flag(self.manner.follow),
+            found.path(&self.place),
+            // Links were followed when the host was asked; one that came since is replaced.
+            "",
             flag(self.manner.parents),
             &mode,
             &owner,
@@ -315,9 +328,8 @@ impl Effect for Put {
             let backup = self.write(permit, found).await?;
             return Ok(Done::changed(self.answer(backup)));
         }
-        let follow = if self.manner.follow { "1" } else { "" };
         let (mode, owner) = (self.attributes.chmod(), self.attributes.chown());
-        let arguments = [&self.place.path, follow, &mode, &owner];
+        let arguments = [found.path(&self.place), &mode, &owner];
         self.place.run(permit, Script::Adjust, &arguments, Arc::from([]), 1024).await?;
         Ok(Done::changed(self.answer(None)))
     }

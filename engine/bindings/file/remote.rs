@@ -13,6 +13,8 @@ use crate::world::transport::{Command, Line};
 /// Where something is: a path on a host, and who touches it.
 #[derive(Clone)]
 pub(super) struct Place {
+    /// The capability's verb.
+    pub(super) effect: &'static str,
     pub(super) host: std::sync::Arc<crate::model::inventory::Host>,
     pub(super) path: String,
     pub(super) sudo: Become,
@@ -39,6 +41,10 @@ follow() {
     t=${t%??}
     case $t in /*) p=$t;; *) p=${p%/*}/$t;; esac
   done
+  [ $n -gt 0 ] || return 0
+  if [ -d "$p" ]; then b=; else b=/${p##*/} p=${p%/*}; fi
+  if d=$(cd -P "$p/" 2>/dev/null && pwd -P && echo .); then p=${d%??}; p=${p%/}; fi
+  p=$p$b; p=${p:-/}
 }
 facts() {
   stat -c "$1" "$3" 2>/dev/null || stat -f "$2" "$3" || die stat
@@ -112,13 +118,12 @@ cat "$p"
 
 /// Writes standard input beside a file and makes it live at once.
 ///
-/// Arguments: path, follow, parents, mode, owner:group, backup, validate, token, size (`-`: the first line of standard
+/// Arguments: path, (unused), parents, mode, owner:group, backup, validate, token, size (`-`: the first line of standard
 /// input is size and SHA-256), SHA-256, and what the file must still be (`absent` or a SHA-256).
 const PUT: &str = r#"p=$1 size=$9 sum=${10} tmp= bak=
 trap 'rm -f ${tmp:+"$tmp"} ${bak:+"$bak"}' EXIT
 trap 'exit 129' HUP INT TERM PIPE
 [ "$size" != - ] || IFS=' ' read -r size sum || die truncated
-[ -z "$2" ] || follow
 if [ -d "$p" ] && ! [ -L "$p" ]; then die directory; fi
 if [ -e "$p" ] && ! [ -f "$p" ] && ! [ -L "$p" ]; then die special; fi
 make_parent "$3"
@@ -162,10 +167,11 @@ kept=$bak; tmp= bak=
 printf 'ok\n%s' "$kept"
 "#;
 
-/// Sets owner and mode. Arguments: path, follow, mode, owner:group.
-const ADJUST: &str = r#"p=$1; [ -z "$2" ] || follow
-[ -z "$4" ] || chown "$4" "$p" || die owner
-[ -z "$3" ] || chmod "$3" "$p" || die mode
+/// Sets owner and mode. Arguments: path, mode, owner:group.
+const ADJUST: &str = r#"p=$1
+if [ -L "$p" ]; then die meanwhile; fi
+[ -z "$3" ] || chown "$3" "$p" || die owner
+[ -z "$2" ] || chmod "$2" "$p" || die mode
 echo ok
 "#;
 

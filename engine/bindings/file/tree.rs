@@ -449,7 +449,7 @@ pub(super) fn tree_put(call: &mut Call<'_>) -> Result<Dynamic, Raise> {
     let make = |call: &Call<'_>, host: &Arc<Host>| {
         let sudo = Become::read(call, host)?;
         Ok(Tree {
-            place: Place { host: host.clone(), path: path.clone(), sudo: sudo.clone() },
+            place: Place { effect: Tree::NAME, host: host.clone(), path: path.clone(), sudo: sudo.clone() },
             source: source.clone(),
             from: from.clone(),
             delete,
