@@ -26,10 +26,10 @@ use crate::model::signature::{self, Opt};
 /// The path that was asked for: all that these effects answer.
 type Answer = String;
 
-fn place(call: &Call<'_>, host: &Arc<Host>) -> Result<Place, Raise> {
+fn place(call: &Call<'_>, host: &Arc<Host>, effect: &'static str) -> Result<Place, Raise> {
     let path = call.remote_path(1)?;
     let path = if path.len() > 1 { path.trim_end_matches('/').to_owned() } else { path };
-    Ok(Place { host: host.clone(), path, sudo: Become::read(call, host)? })
+    Ok(Place { effect, host: host.clone(), path, sudo: Become::read(call, host)? })
 }
 
 fn show(place: &Place, path: &str, changed: bool) -> Result<Dynamic, Raise> {
@@ -230,7 +230,7 @@ impl Effect for Nothing {
 
 pub(super) fn dir_ensure(call: &mut Call<'_>) -> Result<Dynamic, Raise> {
     let make = |call: &Call<'_>, host: &Arc<Host>| {
-        let place = place(call, host)?;
+        let place = place(call, host, Folder::NAME)?;
         let (attributes, parents) = (Attributes::read(call)?, call.option_bool("parents", true)?);
         Ok(Folder { sudo: place.sudo.clone(), place, attributes, parents })
     };
@@ -243,7 +243,7 @@ pub(super) fn link_ensure(call: &mut Call<'_>) -> Result<Dynamic, Raise> {
         return Err(invalid(format!("`link_ensure` wants a path that the link leads to, got `{to}`")).into());
     }
     let make = |call: &Call<'_>, host: &Arc<Host>| {
-        let place = place(call, host)?;
+        let place = place(call, host, Link::NAME)?;
         let (force, parents) = (call.option_bool("force", false)?, call.option_bool("parents", false)?);
         Ok(Link { sudo: place.sudo.clone(), place, to: to.clone(), force, parents })
     };
@@ -252,7 +252,7 @@ pub(super) fn link_ensure(call: &mut Call<'_>) -> Result<Dynamic, Raise> {
 
 pub(super) fn file_absent(call: &mut Call<'_>) -> Result<Dynamic, Raise> {
     let make = |call: &Call<'_>, host: &Arc<Host>| {
-        let place = place(call, host)?;
+        let place = place(call, host, Nothing::NAME)?;
         let recursive = call.option_bool("recursive", false)?;
         if place.path == "/" || (recursive && place.path.matches('/').count() == 1) {
             let message = format!("`file_absent` does not remove `{}`: folders at the top stay", place.path);

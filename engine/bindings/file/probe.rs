@@ -221,6 +221,17 @@ impl Place {
         // Hosts without any program for SHA-256 send what has the right length, however long it is.
         let out = self.run(permit, Script::Probe, &arguments, stdin, usize::MAX).await?;
         let mut seen = self.read(&out)?;
+        if let Some(real) = &seen.real
+            // What leads through a missing folder back up could lead anywhere.
+            && (real.contains("/..") || !permit.may(self.effect, real))
+        {
+            let message = format!(
+                "`{}` is a link to `{real}`, which the run may not touch; add \"{}:{}:{real}\" to NEEDS, or target \
+                 that",
+                self.path, self.effect, self.host.name
+            );
+            return Err(self.failure("link", message));
+        }
         if let (Ask::Differs { .. } | Ask::IsSecret { .. } | Ask::Hash | Ask::Content(_), Some(content)) =
             (ask, &seen.content)
         {

@@ -78,6 +78,13 @@ struct Found {
     diff: String,
 }
 
+impl Found {
+    /// Returns the path behind all links.
+    fn path<'a>(&'a self, place: &'a Place) -> &'a str {
+        self.seen.real.as_deref().unwrap_or(&place.path)
+    }
+}
+
 /// What is recorded as the answer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Answer {
@@ -100,7 +107,12 @@ impl Put {
             return Err(invalid(message).into());
         }
         Ok(Self {
-            place: Place { host: host.clone(), path: file_path(call, 1)?, sudo: sudo.clone() },
+            place: Place {
+                effect: Self::NAME,
+                host: host.clone(),
+                path: file_path(call, 1)?,
+                sudo: sudo.clone(),
+            },
             wanted,
             attributes: Attributes::read(call)?,
             manner: Manner {
@@ -203,7 +215,7 @@ impl Put {
             text = format!("link to {} → file\n", seen.target.as_deref().unwrap_or_default());
         }
         if is_other {
-            text.push_str(&if is_secret {
+            let change = if is_secret {
                 format!("{}content (secret) would change\n", header())
             } else if !self.show_diff {
                 format!("{}content would change\n", header())
@@ -216,7 +228,8 @@ impl Put {
                     (true, _) => format!("{} bytes", seen.size),
                 };
                 format!("{}content: {old} → {} bytes, sha256 {sha256}\n", header(), new.len())
-            });
+            };
+            text.push_str(&change);
         }
         if is_there {
             text += &self.attributes.differences(seen);
@@ -244,8 +257,8 @@ impl Put {
             (Wanted::Edit(_), _) => "absent",
         };
         let arguments = [
-            &self.place.path,
-            flag(self.manner.follow),
+            // Links were followed when the host was asked; one that came since is replaced.
+            found.path(&self.place),
             flag(self.manner.parents),
             &mode,
             &owner,
@@ -315,9 +328,8 @@ impl Effect for Put {
             let backup = self.write(permit, found).await?;
             return Ok(Done::changed(self.answer(backup)));
         }
-        let follow = if self.manner.follow { "1" } else { "" };
         let (mode, owner) = (self.attributes.chmod(), self.attributes.chown());
-        let arguments = [&self.place.path, follow, &mode, &owner];
+        let arguments = [found.path(&self.place), &mode, &owner];
         self.place.run(permit, Script::Adjust, &arguments, Arc::from([]), 1024).await?;
         Ok(Done::changed(self.answer(None)))
     }

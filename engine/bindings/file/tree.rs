@@ -65,8 +65,7 @@ echo end
 /// Arguments: path, token, parents, mode of the folder itself. The archive holds the files by number, `list` with a line
 /// `what/mode/owner/number/name` each, and `end`, without which it did not arrive whole.
 pub(super) const UNPACK: &str = r#"p=$1 tmp=
-trap 'rm -rf ${tmp:+"$tmp"}' EXIT
-trap 'exit 129' HUP INT TERM PIPE
+clean_at_end
 has tar || die no_tar
 if ! [ -d "$p" ]; then
   make_parent "$3"
@@ -449,7 +448,7 @@ pub(super) fn tree_put(call: &mut Call<'_>) -> Result<Dynamic, Raise> {
     let make = |call: &Call<'_>, host: &Arc<Host>| {
         let sudo = Become::read(call, host)?;
         Ok(Tree {
-            place: Place { host: host.clone(), path: path.clone(), sudo: sudo.clone() },
+            place: Place { effect: Tree::NAME, host: host.clone(), path: path.clone(), sudo: sudo.clone() },
             source: source.clone(),
             from: from.clone(),
             delete,

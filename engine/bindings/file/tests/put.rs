@@ -301,7 +301,7 @@ impl Effect for Cut {
         } else {
             ("10", whole[..5].to_vec())
         };
-        let arguments = [&self.place.path, "", "", "", "", "", "", "token", size, &sum, ""];
+        let arguments = [self.place.path.as_str(), "", "", "", "", "", "token", size, &sum, ""];
         self.place.run(permit, Script::Put, &arguments, stdin.into(), 1024).await.map(|_| Done::changed(()))
     }
 }
@@ -313,7 +313,8 @@ fn half_a_content_does_not_become_live() {
     for header in [false, true] {
         let session = lab.session(Mode::Apply);
         let host = session.gate().inventory.host("localhost").unwrap().clone();
-        let place = Place { host, path: path.clone(), sudo: bindings::sudo::Become::default() };
+        let place =
+            Place { effect: Cut::NAME, host, path: path.clone(), sudo: bindings::sudo::Become::default() };
         match session.perform(None, &Cut { place, header }) {
             Err(Halt::Failure(failure)) => assert_eq!(failure.details["reason"], "truncated"),
             other => panic!("{:?}", other.is_ok()),
@@ -379,4 +380,30 @@ fn in_a_plan_each_effect_sees_what_the_one_before_promised() {
     assert_eq!((planned.changes(), applied.changes()), (8, 8));
     assert_eq!(states(&planned), states(&applied), "a plan can be applied");
     assert_eq!(planned.diff(), applied.diff());
+}
+
+#[test]
+fn a_link_does_not_lead_out_of_what_the_run_may_touch() {
+    let lab = Lab::new();
+    lab.file("other/secret", "old");
+    fs::create_dir(lab.at("own")).unwrap();
+    std::os::unix::fs::symlink("../other/secret", lab.at("own/link")).unwrap();
+    let need = format!("file.*:*:{}/**", globset::escape(lab.at("own").to_str().unwrap()));
+    let run = |mode: Mode, call: &str| {
+        let session = harness::session(lab.dir.path(), mode, &[&need]);
+        lab.run_session(session, &format!("let p = dir + \"/own/link\"; {call}"))
+    };
+    for mode in [Mode::Plan, Mode::Apply] {
+        for call in [
+            r#"file_put("localhost", p, "new")"#,
+            r#"line_ensure("localhost", p, "new")"#,
+            r#"file_read("localhost", p)"#,
+            r#"file_stat("localhost", p, #{ follow: true })"#,
+        ] {
+            assert_eq!(run(mode, call).reason(), "link", "{call}");
+        }
+    }
+    assert_eq!(lab.read("other/secret"), "old");
+    assert_eq!(run(Mode::Apply, r#"file_put("localhost", p, "new", #{ follow: false })"#).changes(), 1);
+    assert_eq!((lab.read("other/secret").as_str(), lab.read("own/link").as_str()), ("old", "new"));
 }
