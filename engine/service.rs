@@ -1,6 +1,7 @@
 //! Starts, plans, applies, resumes, replays and cancels runs: what every face calls. Nothing here talks to a terminal.
 
 mod apply;
+mod history;
 mod live;
 mod names;
 mod prepare;
@@ -8,6 +9,7 @@ mod project;
 mod resume;
 
 pub use apply::{read_plan, write_plan};
+pub use history::{start_of, walk};
 pub use live::{Finished, Hands, sweep};
 pub use names::Known;
 pub use prepare::{Prepared, Wanted, prepare};

@@ -5,6 +5,11 @@ use std::path::PathBuf;
 
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 
+use crate::cli::log::LogOptions;
+use crate::cli::runs::RunsOptions;
+use crate::cli::show::ShowOptions;
+use crate::cli::which::Which;
+
 /// Runs runbooks on real infrastructure: checked, planned, recorded, resumable.
 #[derive(Debug, Parser)]
 #[command(
@@ -76,6 +81,9 @@ pub(crate) enum Verb {
     Replay(ReplayOptions),
     /// End a run that another process runs
     Cancel(CancelOptions),
+    Runs(RunsOptions),
+    Show(ShowOptions),
+    Log(LogOptions),
 }
 
 /// What to run and with what.
@@ -141,8 +149,8 @@ pub(crate) struct ApplyOptions {
 
 #[derive(Debug, Args)]
 pub(crate) struct ResumeOptions {
-    /// The run's number
-    pub(crate) run: i64,
+    /// The run's number, or `last`
+    pub(crate) run: Which,
     /// An act in doubt that did happen, by its address
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) done: Vec<String>,
@@ -159,14 +167,14 @@ pub(crate) struct ResumeOptions {
 
 #[derive(Debug, Args)]
 pub(crate) struct ReplayOptions {
-    /// The run's number
-    pub(crate) run: i64,
+    /// The run's number, or `last`
+    pub(crate) run: Which,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct CancelOptions {
-    /// The run's number
-    pub(crate) run: i64,
+    /// The run's number, or `last`
+    pub(crate) run: Which,
     /// Do not even clean up
     #[arg(long)]
     pub(crate) now: bool,

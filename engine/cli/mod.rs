@@ -3,13 +3,20 @@
 mod arguments;
 mod ask;
 pub mod diagnostic;
+mod effects;
 mod junit;
 mod lines;
+mod log;
 mod out;
 mod problem;
 mod run;
+mod runs;
+mod show;
 mod style;
+mod table;
 mod view;
+mod when;
+mod which;
 
 use std::process::ExitCode;
 
@@ -70,6 +77,9 @@ pub fn main() -> ExitCode {
         Verb::Resume(options) => run::resume(&context, &options),
         Verb::Replay(options) => run::replay(&context, &options),
         Verb::Cancel(options) => run::cancel(&context, &options),
+        Verb::Runs(options) => runs::runs(&context, options),
+        Verb::Show(options) => show::show(&context, &options),
+        Verb::Log(options) => log::log(&context, &options),
     };
     match result {
         Ok(code) => ExitCode::from(code),
