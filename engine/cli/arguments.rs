@@ -5,9 +5,15 @@ use std::path::PathBuf;
 
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 
+use crate::cli::caps::CapsOptions;
+use crate::cli::check::CheckOptions;
+use crate::cli::completions::CompletionsOptions;
+use crate::cli::docs::DocsOptions;
+use crate::cli::hosts::HostsOptions;
 use crate::cli::log::LogOptions;
 use crate::cli::runs::RunsOptions;
 use crate::cli::show::ShowOptions;
+use crate::cli::verify::VerifyOptions;
 use crate::cli::which::Which;
 
 /// Runs runbooks on real infrastructure: checked, planned, recorded, resumable.
@@ -84,6 +90,12 @@ pub(crate) enum Verb {
     Runs(RunsOptions),
     Show(ShowOptions),
     Log(LogOptions),
+    Check(CheckOptions),
+    Caps(CapsOptions),
+    Hosts(HostsOptions),
+    Docs(DocsOptions),
+    Verify(VerifyOptions),
+    Completions(CompletionsOptions),
 }
 
 /// What to run and with what.

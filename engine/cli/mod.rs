@@ -2,8 +2,13 @@
 
 mod arguments;
 mod ask;
+mod caps;
+mod check;
+mod completions;
 pub mod diagnostic;
+mod docs;
 mod effects;
+mod hosts;
 mod junit;
 mod lines;
 mod log;
@@ -14,6 +19,7 @@ mod runs;
 mod show;
 mod style;
 mod table;
+mod verify;
 mod view;
 mod when;
 mod which;
@@ -80,6 +86,12 @@ pub fn main() -> ExitCode {
         Verb::Runs(options) => runs::runs(&context, options),
         Verb::Show(options) => show::show(&context, &options),
         Verb::Log(options) => log::log(&context, &options),
+        Verb::Check(options) => check::check(&context, &options),
+        Verb::Caps(options) => caps::caps(&context, &options),
+        Verb::Hosts(options) => hosts::hosts(&context, &options),
+        Verb::Docs(options) => docs::docs(&context, &options),
+        Verb::Verify(options) => verify::verify(&context, &options),
+        Verb::Completions(options) => Ok(completions::completions(&context, &options)),
     };
     match result {
         Ok(code) => ExitCode::from(code),

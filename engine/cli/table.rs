@@ -4,7 +4,6 @@ use comfy_table::{CellAlignment, Color, ContentArrangement, presets};
 
 use crate::cli::diagnostic::safe;
 use crate::cli::out::Out;
-use crate::model::event::Verdict;
 use crate::model::run::Status;
 
 /// Rows below names of columns; nothing but spaces between them.
@@ -41,15 +40,19 @@ impl Cell {
         })
     }
 
-    /// Makes a cell for a verdict.
-    pub(crate) fn verdict(verdict: Verdict) -> Self {
-        Self::new(verdict.as_str()).tint(match verdict {
-            Verdict::Ok => Color::DarkGreen,
-            Verdict::Changed => Color::DarkYellow,
-            Verdict::Failed => Color::DarkRed,
-            Verdict::Skipped => Color::DarkCyan,
-            Verdict::Unreachable => Color::DarkMagenta,
-        })
+    /// Makes a cell for what is as it should be.
+    pub(crate) fn good(text: impl AsRef<str>) -> Self {
+        Self::new(text).tint(Color::DarkGreen)
+    }
+
+    /// Makes a cell for what deserves a look.
+    pub(crate) fn odd(text: impl AsRef<str>) -> Self {
+        Self::new(text).tint(Color::DarkYellow)
+    }
+
+    /// Makes a cell for what is wrong.
+    pub(crate) fn bad(text: impl AsRef<str>) -> Self {
+        Self::new(text).tint(Color::DarkRed)
     }
 }
 

@@ -1,9 +1,14 @@
 //! What past runs tell: the facts that are not in a run's row.
 
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::model::effect::Target;
 use crate::model::event::{Event, Start};
+use crate::model::inventory::{ALL, Inventory};
 use crate::model::run::{RunId, Seq};
+use crate::runner::caps::Touched;
 use crate::service::ServiceError;
-use crate::store::{Reader, Record, StoreError};
+use crate::store::{Filter, Reader, Record, StoreError};
 
 /// Events read at once; bounds the memory of everything that walks a run.
 const PAGE: usize = 1000;
@@ -36,4 +41,38 @@ pub fn walk<E: From<StoreError>>(
             return Ok(after);
         }
     }
+}
+
+/// How many past runs tell what a runbook uses.
+const LOOKED_AT: usize = 50;
+
+/// Returns what the latest runs of a runbook touched: effect and target.
+pub fn used(reader: &Reader, runbook: &str) -> Result<BTreeSet<(String, Touched)>, ServiceError> {
+    let filter = Filter { runbook: Some(runbook.to_owned()), limit: LOOKED_AT, ..Filter::default() };
+    let mut used = BTreeSet::new();
+    for row in reader.runs(&filter)? {
+        walk::<StoreError>(reader, row.id, Seq(0), |record| {
+            if let Event::Intent { request, .. } | Event::Forecast { request, .. } = record.event {
+                let touched = match request.target {
+                    Target::Run => return Ok(()),
+                    Target::Host { host, path, .. } => Touched::Host { host: host.to_string(), path },
+                    Target::Named { name } => Touched::Named(name),
+                };
+                used.insert((request.effect, touched));
+            }
+            Ok(())
+        })?;
+    }
+    Ok(used)
+}
+
+/// Returns the groups by the hosts that they hold; of groups with the same hosts the first by name, `all` last.
+pub fn groups_by_hosts(inventory: &Inventory) -> BTreeMap<BTreeSet<String>, String> {
+    let mut groups = BTreeMap::new();
+    let (all, others): (Vec<_>, Vec<_>) = inventory.groups().partition(|group| group.name == ALL);
+    for group in others.into_iter().chain(all).filter(|group| group.hosts.len() > 1) {
+        let hosts: BTreeSet<String> = group.hosts.iter().cloned().collect();
+        groups.entry(hosts).or_insert_with(|| group.name.clone());
+    }
+    groups
 }
