@@ -1,6 +1,7 @@
 //! Starts, plans, applies, resumes, replays and cancels runs: what every face calls. Nothing here talks to a terminal.
 
 mod apply;
+mod doctor;
 mod endpoints;
 mod history;
 mod live;
@@ -8,8 +9,10 @@ mod names;
 mod prepare;
 mod project;
 mod resume;
+mod secrets;
 
 pub use apply::{read_plan, write_plan};
+pub use doctor::{Finding, State as FindingState, examine};
 pub use endpoints::{Endpoint, Ping};
 pub use history::{groups_by_hosts, start_of, used, walk};
 pub use live::{Finished, Hands, sweep};
@@ -17,6 +20,7 @@ pub use names::Known;
 pub use prepare::{Prepared, Wanted, prepare};
 pub use project::{Config, Place, Project, ProjectError, Retention, StateConfig, parse_size, scripts};
 pub use resume::Decision;
+pub use secrets::{Begun, SecretsError};
 
 use crate::model::diagnostic::Diagnostic;
 use crate::model::runbook::ParameterError;

@@ -103,6 +103,11 @@ impl Out {
     }
 }
 
+/// Prints a JSON value for a program whose words were wrong, before there is an [`Out`].
+pub(crate) fn print_json(value: &serde_json::Value) {
+    let _ = writeln!(std::io::stdout().lock(), "{value}");
+}
+
 /// Sends the engine's own messages to standard error when they are asked for.
 pub(crate) fn log_to_stderr(common: &Common) {
     let level = match common.verbose {

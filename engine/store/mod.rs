@@ -24,7 +24,7 @@ pub use codec::{hex, sha256};
 pub use error::StoreError;
 pub use log::{NewRun, Passing, Record, RunLog};
 pub use reader::{Filter, Reader, RunRow};
-pub use retention::{Keep, Pruned};
+pub use retention::{Keep, Pruned, partial};
 pub use search::Hit;
 pub use verify::{Break, Verified};
 
@@ -81,6 +81,11 @@ impl Store {
     /// Returns the database file.
     pub fn file(&self) -> &Path {
         &self.inner.file
+    }
+
+    /// Returns the bytes that the database takes on disk, its write-ahead log included.
+    pub fn size(&self) -> u64 {
+        retention::size(self.file())
     }
 
     fn writer(&self) -> &writer::Writer {
