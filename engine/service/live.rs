@@ -242,7 +242,8 @@ fn take_locks(store: &Store, run: RunId, names: &[String]) -> Result<Vec<NamedLo
     Ok(held)
 }
 
-fn ssh_config(home: &Path) -> Result<SshConfig, ServiceError> {
+/// Reads the user's and the system's configuration of SSH; files that are not there say nothing.
+pub(super) fn ssh_config(home: &Path) -> Result<SshConfig, ServiceError> {
     let (user, system) = (home.join(".ssh/config"), Path::new("/etc/ssh/ssh_config"));
     let user = Some(user.as_path()).filter(|path| path.exists());
     Ok(SshConfig::load(user, Some(system).filter(|path| path.exists()), home)?)

@@ -26,7 +26,7 @@ pub use codec::{hex, sha256};
 pub use error::StoreError;
 pub use log::{NewRun, Passing, Record, RunLog};
 pub use reader::{Filter, Reader, RunRow};
-pub use retention::{Keep, Pruned};
+pub use retention::{Keep, Pruned, partial};
 pub use search::Hit;
 pub use verify::{Break, Verified};
 
@@ -109,6 +109,11 @@ impl Store {
             let rows = statement.query_map([], |row| row.get(0).map(RunId)).map_err(&fail)?;
             rows.collect::<Result<_, _>>().map_err(&fail)
         })
+    }
+
+    /// Returns the bytes that the database takes on disk, its write-ahead log included.
+    pub fn size(&self) -> u64 {
+        retention::size(self.file())
     }
 
     fn writer(&self) -> &writer::Writer {
