@@ -230,9 +230,13 @@ impl Project {
     pub fn runbook(&self, name: &str, cwd: &Path) -> Result<String, ProjectError> {
         let mut tried = Vec::new();
         let below = self.root.join("runbooks");
-        for path in
-            [cwd.join(name), self.root.join(name), below.join(name), below.join(format!("{name}.rhai"))]
-        {
+        let mut places =
+            [cwd.join(name), self.root.join(name), below.join(name), below.join(format!("{name}.rhai"))];
+        if !name.contains('/') && !name.ends_with(".rhai") {
+            // A bare word is a name: some other file here may be called the same.
+            places.reverse();
+        }
+        for path in places {
             if path.is_file() {
                 let read = |source| ProjectError::Read { path: path.clone(), source };
                 let real = path.canonicalize().map_err(read)?;
