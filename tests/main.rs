@@ -1,4 +1,5 @@
 //! Behaviour through the real binary, against real servers on loopback.
 
+mod behaviour;
 mod ssh;
 mod support;
