@@ -1,6 +1,12 @@
 //! What an operator may rely on: crashes, bad input, refusals, plans, cancel, secrets.
 
+mod cancel;
 mod crash;
+mod hostile;
+mod input;
+mod permission;
+mod plan;
+mod replay;
 
 use std::collections::BTreeMap;
 use std::process::Child;
