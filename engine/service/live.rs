@@ -129,19 +129,25 @@ impl Project {
         let run = recorder.run();
         // One thread, this one: a second one costs more CPU than it gives, measured at 200 hosts.
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let locks = if past.replay || mode == Mode::Plan {
-            Vec::new()
-        } else {
-            match take_locks(store, run, &prepared.header.limits.locks) {
-                Ok(locks) => locks,
-                Err(error) => {
-                    let ending = refused(&error);
-                    let _ = runtime.block_on(recorder.append_last(ended(&ending)));
-                    return Err(error);
-                }
+        let is_resumed = past.replay || !past.journal.is_empty();
+        let ready = || -> Result<_, ServiceError> {
+            let none = past.replay || mode == Mode::Plan;
+            let names: &[String] = if none { &[] } else { &prepared.header.limits.locks };
+            Ok((take_locks(store, run, names)?, ssh_config(&place.person.home)?))
+        };
+        let (locks, ssh_config) = match ready() {
+            Ok(ready) => ready,
+            Err(error) => {
+                // What was begun can still go on later; what was not begun is over.
+                let last = if is_resumed {
+                    Event::Interrupted { reason: error.to_string() }
+                } else {
+                    ended(&refused(&error))
+                };
+                let _ = runtime.block_on(recorder.append_last(last));
+                return Err(error);
             }
         };
-        let ssh_config = ssh_config(&place.person.home)?;
         let world = World::new(
             Hosts::new(Limits::default()),
             self.secrets(place),
@@ -152,7 +158,6 @@ impl Project {
         let Prepared { entry, sources, header, params, inventory, grants, allow, .. } = prepared;
         let authority =
             Authority::new(entry.clone(), header.needs.clone(), grants, allow, header.limits.max_hosts);
-        let is_resumed = past.replay || !past.journal.is_empty();
         let gate = Arc::new(Gate {
             mode,
             runbook: entry.clone(),
@@ -215,7 +220,7 @@ fn ended(ending: &Ending) -> Event {
 }
 
 fn refused(error: &ServiceError) -> Ending {
-    let diagnostic = crate::model::diagnostic::Diagnostic::error("locked", error.to_string());
+    let diagnostic = crate::model::diagnostic::Diagnostic::error("refused", error.to_string());
     Ending {
         status: Status::Stopped,
         error: Some(Box::new(diagnostic)),
