@@ -59,7 +59,8 @@ fn numbers(output: &Output) -> Vec<i64> {
 #[test]
 fn runs_are_listed_newest_first_and_filtered() {
     let project = with_runs();
-    let cases: &[(&[&str], &[i64])] = &[
+    type Case = (&'static [&'static str], &'static [i64]);
+    let cases: &[Case] = &[
         (&[], &[3, 2, 1]),
         (&["--runbook", "fan"], &[3, 2]),
         (&["--runbook", "runbooks/greet.rhai"], &[1]),
@@ -187,7 +188,7 @@ fn the_log_is_filtered_by_what_it_is_about() {
     assert_eq!(log(&["1", "--since", "2100-01-01"]), "");
     let stamped = log(&["1", "--timestamps", "--grep", "hello ada$"]);
     assert!(
-        stamped.starts_with("20") && stamped.contains(":") && stamped.ends_with("hello ada\n"),
+        stamped.starts_with("20") && stamped.contains(':') && stamped.ends_with("hello ada\n"),
         "{stamped}"
     );
 }

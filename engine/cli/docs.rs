@@ -93,7 +93,7 @@ fn find(style: Style, json: bool, name: &str, modules: &[Module]) -> String {
                     let _ = writeln!(text, "{}", library_object(module, function));
                 }
                 (false, true, _) => {
-                    row(&mut text, style, &function.usage(&module.name), first(&function.doc))
+                    row(&mut text, style, &function.usage(&module.name), first(&function.doc));
                 }
                 (false, false, true) => {
                     let usage = style.bold(&function.usage(&module.name));
