@@ -61,8 +61,11 @@ pub(crate) fn docs(context: &Context, options: &DocsOptions) -> Result<u8, Probl
 /// Returns the pages for a name.
 fn find(style: Style, json: bool, name: &str, modules: &[Module]) -> String {
     let mut text = String::new();
+    let all = || bindings::ALL.iter().flat_map(|binding| binding.functions);
+    // `each` is an area and its one function: the page says more.
+    let is_function = all().any(|function| function.signature.name == name);
     for binding in bindings::ALL {
-        let is_area = binding.area == name;
+        let is_area = binding.area == name && !is_function;
         if is_area && !json {
             let _ = writeln!(text, "{}\n{}\n", style.bold(binding.area), binding.doc);
         }
@@ -90,7 +93,7 @@ fn find(style: Style, json: bool, name: &str, modules: &[Module]) -> String {
                     let _ = writeln!(text, "{}", library_object(module, function));
                 }
                 (false, true, _) => {
-                    row(&mut text, style, &function.usage(&module.name), first(&function.doc))
+                    row(&mut text, style, &function.usage(&module.name), first(&function.doc));
                 }
                 (false, false, true) => {
                     let usage = style.bold(&function.usage(&module.name));

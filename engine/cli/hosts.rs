@@ -41,7 +41,9 @@ pub(crate) fn hosts(context: &Context, options: &HostsOptions) -> Result<u8, Pro
     let (place, out) = (&context.place, &context.out);
     let (inventory, notices) = project.load_inventory(context.common.inventory.as_deref(), &place.cwd)?;
     let warn = |text: &str| out.word(&format!("{}: {text}", out.words.yellow("warning")));
-    notices.iter().for_each(|notice| warn(notice));
+    for notice in &notices {
+        warn(notice);
+    }
     let hosts = match &options.pattern {
         Some(pattern) => inventory.select(pattern).map_err(ServiceError::from)?,
         // Without an inventory there is this machine.
@@ -56,7 +58,9 @@ pub(crate) fn hosts(context: &Context, options: &HostsOptions) -> Result<u8, Pro
         return Ok(0);
     }
     let (endpoints, warnings) = project.endpoints(place, &inventory, &hosts)?;
-    warnings.iter().for_each(|warning| warn(warning));
+    for warning in &warnings {
+        warn(warning);
+    }
     let mut pings = None;
     if options.ping {
         let store = context.store(&project)?;

@@ -38,7 +38,7 @@ pub(crate) struct LogOptions {
     #[arg(long, value_name = "HOST")]
     host: Option<String>,
     /// Only the effect at this address, or everything below it
-    #[arg(long, value_name = "ADDRESS", value_parser = address)]
+    #[arg(long, value_name = "ADDRESS", value_parser = |text: &str| Ok::<_, std::convert::Infallible>(Address::parse(text)))]
     address: Option<Address>,
     /// Only effects of this kind
     #[arg(long, value_enum, value_name = "KIND")]
@@ -63,10 +63,6 @@ enum KindWord {
     Read,
     Ensure,
     Act,
-}
-
-fn address(text: &str) -> Result<Address, std::convert::Infallible> {
-    Ok(Address::parse(text))
 }
 
 /// How often another process is asked for news.

@@ -74,7 +74,7 @@ pub(crate) fn secrets(context: &Context, options: &SecretsOptions) -> Result<u8,
     match &options.verb {
         SecretsVerb::List => list(context, &project),
         SecretsVerb::Set { name } => {
-            let value = value(context, name)?;
+            let value = value(name)?;
             let path = project.set_secret(place, file, name, &value)?;
             out.word(&format!("`{name}` is set in `{}`", path.display()));
         }
@@ -118,7 +118,7 @@ fn list(context: &Context, project: &Project) {
 }
 
 /// Takes a value from standard input, or from a person whose typing is not shown.
-fn value(context: &Context, name: &SecretName) -> Result<Zeroizing<Vec<u8>>, Problem> {
+fn value(name: &SecretName) -> Result<Zeroizing<Vec<u8>>, Problem> {
     let unreadable = |error: std::io::Error| Problem::Other(format!("the value cannot be read: {error}"));
     let mut value = Zeroizing::new(Vec::new());
     if std::io::stdin().is_terminal() {
@@ -138,7 +138,6 @@ fn value(context: &Context, name: &SecretName) -> Result<Zeroizing<Vec<u8>>, Pro
         let hint = format!("write it to standard input: `… | nlrun secrets set {name}`");
         return Err(Problem::usage("the value is empty; nothing was changed", Some(hint)));
     }
-    let _ = context;
     Ok(value)
 }
 
@@ -180,12 +179,11 @@ fn again(context: &Context) -> bool {
 
 fn test(context: &Context, project: &Project, name: Option<&SecretName>) -> Result<u8, Problem> {
     let out = &context.out;
-    let names: Vec<SecretName> = match name {
-        Some(name) => vec![name.clone()],
-        None => {
-            let known = project.list_secrets(&context.place);
-            known.iter().filter_map(|(name, _)| name.parse().ok()).collect()
-        }
+    let names: Vec<SecretName> = if let Some(name) = name {
+        vec![name.clone()]
+    } else {
+        let known = project.list_secrets(&context.place);
+        known.iter().filter_map(|(name, _)| name.parse().ok()).collect()
     };
     let answers = project.test_secrets(&context.place, &names)?;
     let mut silent = 0;

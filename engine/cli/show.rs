@@ -6,6 +6,7 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use crate::cli::Context;
+use crate::cli::check::count;
 use crate::cli::diagnostic::{render, safe};
 use crate::cli::effects;
 use crate::cli::problem::Problem;
@@ -155,7 +156,7 @@ fn head(text: &mut String, style: Style, row: &RunRow, start: &Start) {
     let summary = &row.summary;
     let _ = writeln!(
         text,
-        "{} {} · {} · {}",
+        "{} · {} · {} · {}",
         style.bold(&format!("run {}", row.id)),
         safe(&summary.runbook),
         mode(summary.mode),
@@ -225,18 +226,19 @@ fn hosts(text: &mut String, style: Style, verbose: u8, summary: &Summary) {
 fn counts(text: &mut String, style: Style, summary: &Summary) {
     let counts = &summary.counts;
     let mut parts = vec![
-        format!("{} reads", counts.reads),
-        format!("{} ensures", counts.ensures),
-        format!("{} acts", counts.acts),
+        count(counts.reads as usize, "read"),
+        count(counts.ensures as usize, "ensure"),
+        count(counts.acts as usize, "act"),
         format!("{} changed", counts.changed),
         format!("{} failed", counts.failed),
     ];
-    for (count, word) in [(counts.checks, "checks failed"), (counts.warnings, "warnings")] {
-        if count > 0 {
-            parts.push(format!("{count} {word}"));
-        }
+    if counts.checks > 0 {
+        parts.push(format!("{} failed", count(counts.checks as usize, "check")));
     }
-    parts.push(format!("{} events", counts.events));
+    if counts.warnings > 0 {
+        parts.push(count(counts.warnings as usize, "warning"));
+    }
+    parts.push(count(counts.events as usize, "event"));
     parts.push(format!("{} of output", size(counts.output)));
     let _ = writeln!(text, "\n{}", style.dim(&parts.join(" · ")));
 }

@@ -60,7 +60,7 @@ impl Table {
     /// Begins a table with the names of its columns; `right` are the columns whose numbers stand at the right.
     pub(crate) fn new(out: &Out, heads: &[&str], right: &[usize]) -> Self {
         let mut table = comfy_table::Table::new();
-        table.load_style(presets::NOTHING).set_header(heads.iter().map(|head| comfy_table::Cell::new(head)));
+        table.load_style(presets::NOTHING).set_header(heads.iter().map(comfy_table::Cell::new));
         match out.width {
             Some(width) => {
                 table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width);
@@ -91,6 +91,6 @@ impl Table {
                 column.set_cell_alignment(CellAlignment::Right);
             }
         }
-        self.table.lines().map(|line| format!("{}\n", line.trim_end())).collect()
+        self.table.lines().fold(String::new(), |text, line| text + line.trim_end() + "\n")
     }
 }

@@ -30,14 +30,13 @@ pub(crate) fn verify(context: &Context, options: &VerifyOptions) -> Result<u8, P
     let store = context.history()?;
     let reader = store.reader()?;
     let mut broken = 0;
-    match options.run {
-        Some(which) => broken += usize::from(!one(context, &reader, which.find(&store)?, true)?),
-        None => {
-            let (runs, found) = all(context, &store)?;
-            broken += found;
-            if !context.out.json {
-                context.out.word(&format!("{} verified, {broken} broken", count(runs, "run")));
-            }
+    if let Some(which) = options.run {
+        broken += usize::from(!one(context, &reader, which.find(&store)?, true)?);
+    } else {
+        let (runs, found) = all(context, &store)?;
+        broken += found;
+        if !context.out.json {
+            context.out.word(&format!("{} verified, {broken} broken", count(runs, "run")));
         }
     }
     Ok(u8::from(broken > 0))

@@ -35,10 +35,12 @@ pub(crate) fn local(at: i64) -> String {
     at.to_zoned(TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S").to_string()
 }
 
-/// Writes an instant in local time to the minute, where columns are dear.
+/// Writes an instant in local time to the minute, without the year when it is this one: for narrow columns.
 pub(crate) fn minute(at: i64) -> String {
-    let text = local(at);
-    text.rsplit_once(':').map_or(text.clone(), |(minute, _)| minute.to_owned())
+    let zoned = |at: Timestamp| at.to_zoned(TimeZone::system());
+    let Ok(at) = Timestamp::from_microsecond(at).map(zoned) else { return at.to_string() };
+    let is_this_year = at.year() == zoned(crate::world::clock::now()).year();
+    at.strftime(if is_this_year { "%m-%d %H:%M" } else { "%Y-%m-%d %H:%M" }).to_string()
 }
 
 /// Writes an instant for programs, in UTC (RFC 3339).

@@ -247,27 +247,15 @@ impl Reader {
         stream: &str,
         limit: usize,
     ) -> Result<(Vec<u8>, bool), StoreError> {
-        let fail = sqlite(&self.file);
-        let mut statement = self
-            .connection
-            .prepare_cached(
-                "SELECT id, codec, length, data FROM chunks
-                 WHERE id > ?2 AND id <= ?3 AND address = ?1 AND stream = ?4 ORDER BY id",
-            )
-            .map_err(&fail)?;
-        let (first, last) = (event_id(run, 0), event_id(run, i64::from(u32::MAX)));
-        let mut rows = statement.query(params![address.as_str(), first, last, stream]).map_err(&fail)?;
-        let mut bytes = Vec::new();
-        while let Some(row) = rows.next().map_err(&fail)? {
-            if bytes.len() >= limit {
-                return Ok((bytes, false));
+        let (mut bytes, mut is_all) = (Vec::new(), true);
+        self.pour(run, address, stream, |part| {
+            is_all = bytes.len() < limit;
+            if is_all {
+                bytes.extend_from_slice(part);
             }
-            let part = unpack_row(row, 1).map_err(&fail)?;
-            bytes.extend_from_slice(
-                &part.ok_or_else(|| StoreError::Lost(format!("run {run}, output of {address}")))?,
-            );
-        }
-        Ok((bytes, true))
+            is_all
+        })?;
+        Ok((bytes, is_all))
     }
 
     /// Returns a pinned text by its SHA-256.
