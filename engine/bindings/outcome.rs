@@ -43,9 +43,7 @@ impl Outcome {
     fn fields(&self) -> Answer<&Map<String, Value>> {
         match self {
             Self::Known(fields) => Ok(fields),
-            Self::Unplanned { effect, site } => {
-                Err(unanswered(site, effect).into_script(Position::NONE))
-            }
+            Self::Unplanned { effect, site } => Err(unanswered(site, effect).into_script(Position::NONE)),
         }
     }
 
@@ -89,7 +87,8 @@ pub(super) fn unanswered(site: &Site, effect: &str) -> Raise {
     if is_plan() {
         return Stop::PlanEnds { site: site.clone(), effect: effect.to_owned() }.into();
     }
-    let message = format!("a person decided that `{effect}` happened ({site}); nobody knows what it answered");
+    let message =
+        format!("a person decided that `{effect}` happened ({site}); nobody knows what it answered");
     Failure { kind: UNKNOWN_OUTCOME.to_owned(), ..invalid(message) }.into()
 }
 

@@ -68,7 +68,8 @@ fn trace(events: &[Event]) -> Trace {
                     fields.remove("ms");
                 }
                 let effect = asked[address].clone();
-                if effect == "random.number" || failure.as_ref().is_some_and(|f| f.kind == "unknown_outcome") {
+                if effect == "random.number" || failure.as_ref().is_some_and(|f| f.kind == "unknown_outcome")
+                {
                     value = Value::Null;
                 }
                 let again = trace.effects.insert(address.clone(), (effect, *verdict, value));
