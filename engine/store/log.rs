@@ -11,7 +11,7 @@ use crate::model::event::{ChunkRef, Event, Start};
 use crate::model::run::{RunId, Seq, Summary};
 use crate::store::codec::{Packed, pack, sha256, unpack};
 use crate::store::writer::{Append, Chunk, Poison, chain, event_id};
-use crate::store::{Claim, Store, StoreError, connect, sqlite};
+use crate::store::{Claim, Store, StoreError, connect, limit, sqlite};
 use crate::world::clock;
 
 /// Bytes of output that may wait for the disk; the rest waits at the host, through SSH's window.
@@ -78,6 +78,7 @@ impl Store {
         let file = self.file();
         let fail = sqlite(file);
         let mut connection = connect(file, OpenFlags::default())?;
+        limit(&connection, self.inner.max_size).map_err(&fail)?;
         let transaction =
             connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(&fail)?;
         let at = clock::now().as_microsecond();

@@ -4,6 +4,8 @@ mod cancel;
 mod control;
 mod crash;
 mod failure;
+mod full;
+mod holder;
 mod hostile;
 mod input;
 mod output;
