@@ -128,6 +128,7 @@ impl<'a> Call<'a> {
         arguments: &mut [&mut Dynamic],
     ) -> Result<Self, Raise> {
         let session = session_of(context)?;
+        or_untold(Ok(()))?;
         let site = site_of(context);
         let mut arguments: Vec<Dynamic> = arguments.iter().map(|value| value.flatten_clone()).collect();
         let mut options = rhai::Map::new();
@@ -427,6 +428,47 @@ impl Content {
 thread_local! {
     /// The session of this thread of script, for `print`, which Rhai calls without a context.
     static CURRENT: std::cell::RefCell<Option<Session>> = const { std::cell::RefCell::new(None) };
+}
+
+thread_local! {
+    /// What a value without a text form raised when it was made part of a text.
+    static UNTOLD: std::cell::RefCell<Option<Stopped>> = const { std::cell::RefCell::new(None) };
+}
+
+/// Remembers that a value was made part of a text although it has no text form.
+///
+/// Within `` `${…}` `` and arrays, Rhai puts the name of the type in place of an error (`print_with_func`): the script must
+/// end before the made-up text gets anywhere.
+pub(super) fn remember_untold(error: &EvalAltResult) {
+    let stopped = Stopped::of(error).unwrap_or_else(|| {
+        let message = match error.unwrap_inner() {
+            EvalAltResult::ErrorRuntime(value, _) => match value.read_lock::<FailureValue>() {
+                Some(failure) => failure.0.message.clone(),
+                None => value.to_string(),
+            },
+            other => other.to_string(),
+        };
+        Stopped { stop: Stop::NoText(message), site: None }
+    });
+    UNTOLD.set(Some(stopped));
+}
+
+/// Takes what [`remember_untold`] remembered on this thread of script.
+pub fn take_untold() -> Option<Stopped> {
+    UNTOLD.take()
+}
+
+/// Whether something is remembered.
+pub fn is_untold() -> bool {
+    UNTOLD.with_borrow(Option::is_some)
+}
+
+/// Ends with what was remembered, whatever came out otherwise.
+pub fn or_untold<T>(result: Result<T, Box<EvalAltResult>>) -> Result<T, Box<EvalAltResult>> {
+    match take_untold() {
+        Some(stopped) => Err(EvalAltResult::ErrorTerminated(Dynamic::from(stopped), Position::NONE).into()),
+        None => result,
+    }
 }
 
 /// Makes a session the current one of this thread until it is dropped.

@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use rhai::{Dynamic, EvalAltResult, FnPtr, NativeCallContext, NativeCallContextStore};
 use serde_json::Value;
 
-use crate::bindings::call::{Current, HostsArgument, Stopped};
+use crate::bindings::call::{Current, HostsArgument, Stopped, or_untold};
 use crate::bindings::{Binding, Call, FailureValue, Function, HostResult, HostValue, Outcome, Raise, json};
 use crate::gate::permit::invalid;
 use crate::gate::session::is_unreachable;
@@ -363,7 +363,7 @@ impl Fan<'_> {
         body.set_curry(self.captures.iter().cloned());
         let _current = Current::set(session);
         let result = within(self.call.context, session, |context| {
-            body.call_within_context::<Dynamic>(context, (HostValue(host.clone()),))
+            or_untold(body.call_within_context::<Dynamic>(context, (HostValue(host.clone()),)))
         });
         run_clean_ups(session, self.call.context.engine(), result.as_ref().err().map(AsRef::as_ref))?;
         result
@@ -417,7 +417,7 @@ pub fn run_clean_ups(
         let result = {
             let _cleaning = cancellation::Cleaning::begin();
             let _current = Current::set(&inner);
-            let result = clean_up.body.call_within_context::<Dynamic>(&context, ());
+            let result = or_untold(clean_up.body.call_within_context::<Dynamic>(&context, ()));
             // It may have registered some of its own.
             run_clean_ups(&inner, engine, result.as_ref().err().map(AsRef::as_ref))?;
             result

@@ -102,17 +102,23 @@ impl Script<'_> {
         let session = Session::root(self.gate.clone());
         let _current = Current::set(&session);
         let mut engine = language::engine(self.guard.clone(), Arc::new(Noted::default()));
+        let guard = self.guard.clone();
+        engine.on_progress(move |operation| match bindings::take_untold() {
+            Some(stopped) => Some(Dynamic::from(stopped)),
+            None => guard.tick(operation).map(Dynamic::from),
+        });
         engine.register_global_module(bindings::module());
         engine.set_module_resolver(Modules::new(self.sources.clone(), self.entry));
         engine.set_max_call_levels(self.limits.depth);
         engine.set_default_tag(Dynamic::from(session.clone()));
         engine.on_print(|text| {
-            if let Some(session) = Current::session() {
+            // An error within the text ends the script at its next operation.
+            if let Some(session) = Current::session().filter(|_| !bindings::is_untold()) {
                 // A log that cannot be written stops the run at its next effect.
                 let _ = session.say(Level::Info, text, None);
             }
         });
-        let outcome = self.evaluate(&engine);
+        let outcome = bindings::or_untold(self.evaluate(&engine));
         let mut ending = match &outcome {
             Ok(value) => self.returned(value),
             Err(error) => self.raised(error),
@@ -159,7 +165,7 @@ impl Script<'_> {
             }
             found.code = "stopped".into();
             found.message = stop.to_string();
-            found.hint = stop.hint().map(|hint| self.gate.redactor.text(&hint).into_owned());
+            found.hint = stop.hint();
             if matches!(stop, Stop::PlanEnds { .. } | Stop::ReplayEnds(_)) && self.gate.mode == Mode::Plan {
                 ending.error = None;
                 return ending;
@@ -174,7 +180,10 @@ impl Script<'_> {
             };
             found.hint = None;
         }
-        found.message = self.gate.redactor.text(&found.message).into_owned();
+        let redacted = |text: &str| self.gate.redactor.text(text).into_owned();
+        found.message = redacted(&found.message);
+        found.hint = found.hint.as_deref().map(redacted);
+        found.source_line = found.source_line.as_deref().map(redacted);
         ending.error = Some(Box::new(found));
         ending
     }

@@ -14,21 +14,27 @@ fn hanging(marker: &str) -> Project {
         r#"const NEEDS = ["ssh.exec"];
         ssh_exec("h1", "echo begun >> done");
         defer(|| ssh_exec("h1", "echo cleaned >> done"));
-        try {{ ssh_exec("h1", "sh -c 'sleep 987 & sleep 987' {marker}; echo never >> done") }} catch {{ }}
+        try {{ ssh_exec("h1", "sh -c 'sleep 97 & sleep 97' {marker}; echo never >> done") }} catch {{ }}
         ssh_exec("h1", "echo after >> done");"#
     );
     Project::new().inventory(HOSTS).runbook("hangs", &text)
 }
 
-/// How many processes have this word in their command line or run in a process group of one that has.
-fn running(marker: &str) -> usize {
-    let mut count = 0;
+/// The processes that have this word in their command line, `nlrun` itself excepted.
+fn processes(marker: &str) -> Vec<Pid> {
+    let mut found = Vec::new();
     for entry in std::fs::read_dir("/proc").unwrap().flatten() {
-        let Ok(line) = std::fs::read(entry.path().join("cmdline")) else { continue };
-        let line = String::from_utf8_lossy(&line).into_owned();
-        count += usize::from(line.contains(marker) && !line.contains("nlrun"));
+        let line = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
+        let line = String::from_utf8_lossy(&line);
+        if line.contains(marker) && !line.contains("nlrun") {
+            found.extend(entry.file_name().to_string_lossy().parse().ok().and_then(Pid::from_raw));
+        }
     }
-    count
+    found
+}
+
+fn running(marker: &str) -> usize {
+    processes(marker).len()
 }
 
 fn marker(test: &str) -> String {
@@ -83,7 +89,7 @@ fn two_signals_end_the_run_at_once_and_it_says_what_it_left_behind() {
     let text = format!(
         r#"const NEEDS = ["ssh.exec"];
         defer(|| ssh_exec("h1", "echo first >> done"));
-        defer(|| ssh_exec("h1", "sh -c 'sleep 987 & sleep 987' {marker}"));
+        defer(|| ssh_exec("h1", "sh -c 'sleep 97 & sleep 97' {marker}"));
         ssh_exec("h1", "echo begun >> done");"#
     );
     let project = Project::new().inventory(HOSTS).runbook("hangs", &text);
@@ -91,7 +97,9 @@ fn two_signals_end_the_run_at_once_and_it_says_what_it_left_behind() {
     let child = begin(&project, &marker);
     send(&child, Signal::INT);
     until("the first signal is seen", || {
-        super::events(&store(&project), 1).iter().any(|e| matches!(e, nlrun::model::event::Event::CancelAsked { .. }))
+        super::events(&store(&project), 1)
+            .iter()
+            .any(|e| matches!(e, nlrun::model::event::Event::CancelAsked { .. }))
     });
     assert!(running(&marker) > 0);
     send(&child, Signal::INT);
@@ -135,7 +143,7 @@ fn a_command_that_takes_too_long_is_ended_with_all_it_started() {
     let marker = marker("command");
     let text = format!(
         r#"const NEEDS = ["ssh.exec"];
-        try {{ ssh_exec("h1", "sh -c 'sleep 987 & sleep 987' {marker}", #{{ timeout: "500ms" }}) }}
+        try {{ ssh_exec("h1", "sh -c 'sleep 97 & sleep 97' {marker}", #{{ timeout: "500ms" }}) }}
         catch (e) {{ print(`${{e.kind}}`) }}
         ssh_exec("h1", "echo after >> done");"#
     );
@@ -154,7 +162,7 @@ fn arms_of_a_fan_out_clean_up_each_when_the_run_is_cancelled() {
         defer(|| each(hosts("h1,h2"), |h| ssh_exec(h, `echo all-${{h.name}} >> done`)));
         each(hosts("web"), |h| {{
             defer(|| ssh_exec(h, `echo cleaned-${{h.name}} >> done`));
-            ssh_exec(h, "sh -c 'sleep 987' {marker}");
+            ssh_exec(h, "sh -c 'sleep 97' {marker}");
         }});"#
     );
     let project = Project::new().inventory(HOSTS).runbook("hangs", &text);
@@ -173,10 +181,10 @@ fn a_cancelled_run_whose_process_dies_goes_on_only_with_its_clean_ups() {
     let text = format!(
         r#"const NEEDS = ["ssh.exec"];
         defer(|| {{
-            ssh_exec("h1", "sh -c 'test -e calm || sleep 987' {marker}", #{{ unless: "false" }});
+            ssh_exec("h1", "sh -c 'test -e calm || sleep 97' {marker}", #{{ unless: "false" }});
             ssh_exec("h1", "echo cleaned >> done");
         }});
-        try {{ ssh_exec("h1", "echo begun >> done; sh -c 'sleep 987' {marker}") }} catch {{ }}
+        try {{ ssh_exec("h1", "echo begun >> done; sh -c 'sleep 97' {marker}") }} catch {{ }}
         ssh_exec("h1", "echo after >> done");"#
     );
     let project = Project::new().inventory(HOSTS).runbook("hangs", &text);
@@ -186,9 +194,9 @@ fn a_cancelled_run_whose_process_dies_goes_on_only_with_its_clean_ups() {
     // The clean-up begins with an act at `d1/1`.
     until("the clean-up hangs", || {
         running(&marker) > 0
-            && super::events(&store(&project), 1).iter().any(|event| {
-                event.address().is_some_and(|address| address.as_str() == "d1/1")
-            })
+            && super::events(&store(&project), 1)
+                .iter()
+                .any(|event| event.address().is_some_and(|address| address.as_str() == "d1/1"))
     });
     send(&child, Signal::KILL);
     finish(child);
@@ -197,13 +205,8 @@ fn a_cancelled_run_whose_process_dies_goes_on_only_with_its_clean_ups() {
     assert_eq!(ledger(&project).into_keys().collect::<Vec<_>>(), ["begun", "cleaned"]);
     assert_eq!(verified(&store(&project), 1), Status::Cancelled);
     // What hung was a child of the process that died; a resumed run does not know it.
-    for entry in std::fs::read_dir("/proc").unwrap().flatten() {
-        let line = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
-        if String::from_utf8_lossy(&line).contains(&marker)
-            && let Ok(pid) = entry.file_name().to_string_lossy().parse()
-            && let Some(pid) = Pid::from_raw(pid)
-        {
-            let _ = kill_process(pid, Signal::KILL);
-        }
+    for pid in processes(&marker) {
+        let group = rustix::process::getpgid(Some(pid)).unwrap_or(pid);
+        let _ = rustix::process::kill_process_group(group, Signal::KILL);
     }
 }

@@ -68,7 +68,8 @@ fn trace(events: &[Event]) -> Trace {
                     fields.remove("ms");
                 }
                 let effect = asked[address].clone();
-                if effect == "random.number" || failure.as_ref().is_some_and(|f| f.kind == "unknown_outcome") {
+                if effect == "random.number" || failure.as_ref().is_some_and(|f| f.kind == "unknown_outcome")
+                {
                     value = Value::Null;
                 }
                 let again = trace.effects.insert(address.clone(), (effect, *verdict, value));
@@ -95,7 +96,7 @@ fn line(command: &Value) -> String {
 }
 
 /// Decides about every act in doubt by what the ledger says.
-fn decisions(project: &Project, events: &[Event]) -> Vec<String> {
+pub(super) fn decisions(project: &Project, events: &[Event]) -> Vec<String> {
     let mut open: BTreeMap<Address, String> = BTreeMap::new();
     let mut accounted: BTreeMap<String, usize> = BTreeMap::new();
     for event in events {
@@ -137,16 +138,21 @@ fn interrupted(project: &Project, kills: &[i64]) {
         arguments = ["resume", "1", "--json"].map(str::to_owned).to_vec();
         arguments.extend(decisions(project, &events(&store(project), 1)));
     }
+    settle(project);
+}
+
+/// Resumes run 1, deciding about acts in doubt by what the ledger says, until it is done.
+pub(super) fn settle(project: &Project) {
     for _ in 0..40 {
+        let mut arguments = ["resume", "1", "--json"].map(str::to_owned).to_vec();
+        arguments.extend(decisions(project, &events(&store(project), 1)));
         let output = call(project, &arguments);
         if output.code != 3 {
             output.success();
             return;
         }
-        arguments = ["resume", "1", "--json"].map(str::to_owned).to_vec();
-        arguments.extend(decisions(project, &events(&store(project), 1)));
     }
-    panic!("{kills:?}: the run never ends");
+    panic!("the run never ends");
 }
 
 /// Tries every one of these lists of events on several threads.

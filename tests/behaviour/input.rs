@@ -64,7 +64,9 @@ fn several_wrong_parameters_are_told_at_once() {
 
 #[test]
 fn a_broken_inventory_is_told_with_file_and_line() {
-    let mut laughs = String::from("hosts:\n  a: {vars: {x0: &a0 [lol, lol, lol, lol, lol, lol, lol, lol, lol, lol]}}\nvars:\n");
+    let mut laughs = String::from(
+        "hosts:\n  a: {vars: {x0: &a0 [lol, lol, lol, lol, lol, lol, lol, lol, lol, lol]}}\nvars:\n",
+    );
     for level in 1..12 {
         let before = level - 1;
         let items = vec![format!("*a{before}"); 10].join(", ");

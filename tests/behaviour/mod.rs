@@ -1,12 +1,18 @@
 //! What an operator may rely on: crashes, bad input, refusals, plans, cancel, secrets.
 
 mod cancel;
+mod control;
 mod crash;
+mod failure;
+mod full;
+mod holder;
 mod hostile;
 mod input;
+mod output;
 mod permission;
 mod plan;
 mod replay;
+mod secrets;
 
 use std::collections::BTreeMap;
 use std::process::Child;

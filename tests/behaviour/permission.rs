@@ -79,7 +79,9 @@ fn max_hosts_stops_before_the_host_too_many() {
 fn the_whole_inventory_is_changed_only_after_a_yes() {
     let header = "const NEEDS = [\"ssh.exec\", \"ssh.read\"];";
     for all in ["hosts(\"all\")", "hosts(\"*\")", "hosts(\"web,other\")"] {
-        let body = format!("each({all}, |h| {{ ssh_read(h, \"true\"); ssh_exec(h, `echo ${{h.name}} >> done`); }});");
+        let body = format!(
+            "each({all}, |h| {{ ssh_read(h, \"true\"); ssh_exec(h, `echo ${{h.name}} >> done`); }});"
+        );
         let project = project(header, &body);
         let output = call(&project, ["run", "acts"]).ends(3);
         assert!(output.stderr.contains("--yes"), "{all}\n{}", output.stderr);
@@ -103,6 +105,7 @@ fn yes_does_not_lift_max_hosts() {
 #[test]
 fn a_secret_needs_permission_like_a_host() {
     let body = "let name = params.host; secret(name);";
-    let project = project("const NEEDS = [\"secret.read:db/*\"];", body).variable("NLRUN_SECRET_H1", "a long secret");
+    let project =
+        project("const NEEDS = [\"secret.read:db/*\"];", body).variable("NLRUN_SECRET_H1", "a long secret");
     call(&project, ["run", "acts"]).ends(3);
 }

@@ -48,7 +48,8 @@ fn a_plan_reads_and_lists_and_does_nothing() {
         assert!((output.stdout.clone() + &output.stderr).contains(words), "{words}\n{}", output.stdout);
     }
     call(&project, ["plan", "changes", "--exit-code"]).ends(2);
-    let reads = Project::new().runbook("reads", "const NEEDS = [\"ssh.read\"]; ssh_read(\"localhost\", \"true\");");
+    let reads =
+        Project::new().runbook("reads", "const NEEDS = [\"ssh.read\"]; ssh_read(\"localhost\", \"true\");");
     call(&reads, ["plan", "reads", "--exit-code"]).success();
     assert_eq!(verified(&store(&project), 1), Status::Done);
 }
@@ -58,7 +59,8 @@ fn a_plan_is_applied_once_and_does_what_it_says() {
     let project = project(RUNBOOK);
     call(&project, ["plan", "changes", "-o", "plan.json"]).success();
     // The plan pins the scripts: what is edited afterwards does not count.
-    project.write("runbooks/changes.rhai", "const NEEDS = [\"*\"]; ssh_exec(\"h1\", \"echo other >> done\");");
+    project
+        .write("runbooks/changes.rhai", "const NEEDS = [\"*\"]; ssh_exec(\"h1\", \"echo other >> done\");");
     call(&project, ["apply", "plan.json"]).success();
     let done = ledger(&project);
     assert_eq!(done.values().sum::<usize>(), 6, "{done:?}");
@@ -116,10 +118,14 @@ fn what_the_plan_does_not_promise_is_stopped_before_it_is_done() {
             &["one"],
         ),
         ("another effect", |plan| plan["effects"][0]["effect"] = json!("host.reboot"), &[]),
-        ("another script", |plan| {
-            let text = RUNBOOK.replace("echo two", "echo tampered");
-            plan["sources"]["runbooks/changes.rhai"] = json!(text);
-        }, &["one"]),
+        (
+            "another script",
+            |plan| {
+                let text = RUNBOOK.replace("echo two", "echo tampered");
+                plan["sources"]["runbooks/changes.rhai"] = json!(text);
+            },
+            &["one"],
+        ),
     ];
     for (what, change, expected) in table {
         let project = project(RUNBOOK);
@@ -163,4 +169,25 @@ fn a_plan_that_is_interrupted_while_it_is_applied_stays_bound_when_it_is_resumed
     let output = call(&project, ["resume", "2"]).ends(3);
     assert!(output.stderr.contains("the plan has nothing"), "{}", output.stderr);
     assert_eq!(ledger(&project).into_keys().collect::<Vec<_>>(), ["one"]);
+}
+
+#[test]
+fn an_answer_that_nobody_has_is_never_part_of_a_text() {
+    for body in [
+        "ssh_exec(\"h1\", `echo ${answer} >> done`);",
+        "let t = [answer]; print(t); ssh_exec(\"h1\", \"echo after >> done\");",
+        "if answer == 1 { ssh_exec(\"h1\", \"echo after >> done\"); }",
+        "if answer.ok { ssh_exec(\"h1\", \"echo after >> done\"); }",
+        "print(\"x\" + answer); ssh_exec(\"h1\", \"echo after >> done\");",
+        "report(#{ answer: answer }); ssh_exec(\"h1\", \"echo after >> done\");",
+        "try { print(`${answer}`) } catch { } ssh_exec(\"h1\", \"echo after >> done\");",
+    ] {
+        let header = "const NEEDS = [\"ssh.exec\"];\nlet answer = ssh_exec(\"h1\", \"echo one >> done\");\n";
+        let project = project(&format!("{header}{body}"));
+        let lines = call(&project, ["plan", "changes", "--json"]).json_lines();
+        let planned: Vec<String> = of(&lines, "forecast").map(|line| line["request"].to_string()).collect();
+        assert_eq!(planned.len(), 1, "{body}\n{planned:?}");
+        let ended = of(&lines, "ended").next().unwrap();
+        assert!(ended["incomplete"].is_string() || ended["status"] == "failed", "{body}\n{ended}");
+    }
 }

@@ -171,6 +171,12 @@ impl Secrets {
         names.into_iter().collect()
     }
 
+    /// Returns the names of all secrets; `None` when a source cannot tell, so that a name not listed proves nothing.
+    pub fn all_names(&self) -> Option<Vec<String>> {
+        let can_tell = self.sources.iter().all(|opened| self.list(&opened.source).is_some());
+        can_tell.then(|| self.known_names())
+    }
+
     /// Tells whether a secret exists, without decrypting or running anything.
     pub fn presence(&self, name: &SecretName) -> Presence {
         match self.names.get(name) {
