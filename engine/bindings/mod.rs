@@ -5,9 +5,11 @@
 mod call;
 mod control;
 mod each;
+mod file;
 mod inventory;
 mod outcome;
 mod ssh;
+mod sudo;
 mod value;
 mod wait;
 
@@ -43,7 +45,7 @@ pub struct Function {
 
 /// Every area.
 pub const ALL: &[&Binding] =
-    &[&control::BINDING, &each::BINDING, &inventory::BINDING, &ssh::BINDING, &wait::BINDING];
+    &[&control::BINDING, &each::BINDING, &file::BINDING, &inventory::BINDING, &ssh::BINDING, &wait::BINDING];
 
 /// Returns every signature.
 pub fn signatures() -> Vec<&'static Signature> {

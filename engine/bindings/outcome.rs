@@ -79,6 +79,12 @@ impl Outcome {
     }
 }
 
+impl From<Outcome> for Dynamic {
+    fn from(outcome: Outcome) -> Self {
+        Dynamic::from(outcome)
+    }
+}
+
 type Answer<T> = std::result::Result<T, Box<EvalAltResult>>;
 
 /// What one host of a fan-out came to: `.host .status .ok .changed .value .error`.

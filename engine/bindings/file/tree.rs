@@ -1,0 +1,3 @@
+//! x
+pub(super) const LIST: &str = "";
+pub(super) const UNPACK: &str = "";
