@@ -1,7 +1,11 @@
 //! The standard library in Rhai, embedded in the binary.
 
 /// Every script of `stdlib/` with its path below it, sorted by path.
-pub const STDLIB: &[(&str, &str)] = &[];
+pub const STDLIB: &[(&str, &str)] = &[
+    ("apt.rhai", include_str!("../../stdlib/apt.rhai")),
+    ("options.rhai", include_str!("../../stdlib/options.rhai")),
+    ("packages.rhai", include_str!("../../stdlib/packages.rhai")),
+];
 
 #[cfg(test)]
 mod tests {
