@@ -93,6 +93,7 @@ pub(crate) fn session(dir: &Path, mode: Mode, needs: &[&str]) -> Session {
         inventory: Arc::new(inventory),
         params: serde_json::Map::new(),
         runtime: RUNTIME.handle().clone(),
+        promises: Mutex::default(),
         endpoints: tokio::sync::Mutex::new(HashMap::new()),
         checks: Mutex::default(),
         partial: AtomicBool::new(false),

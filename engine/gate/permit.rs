@@ -142,6 +142,26 @@ impl<'a> Permit<'a> {
         clock::now()
     }
 
+    /// Whether the run may do this to another path of the effect's host: where a link leads, for instance.
+    pub fn may(&self, effect: &str, path: &str) -> bool {
+        let Target::Host { host, groups, .. } = self.target else { return false };
+        let target = Target::Host { host: host.clone(), groups: groups.clone(), path: Some(path.to_owned()) };
+        self.gate.authority.check(effect, &target, self.gate.ask.as_ref()).is_ok()
+    }
+
+    /// Returns the state that an earlier effect of this plan promised for the target, if its binding noted one.
+    pub fn promised<T: Send + Sync + 'static>(&self) -> Option<Arc<T>> {
+        let promise = self.gate.promises.lock().get(&self.target.to_string()).cloned()?;
+        promise.downcast().ok()
+    }
+
+    /// Notes the state that the target would have from here on; plan mode only.
+    pub fn promise<T: Send + Sync + 'static>(&self, state: T) {
+        if self.gate.mode == Mode::Plan {
+            self.gate.promises.lock().insert(self.target.to_string(), Arc::new(state));
+        }
+    }
+
     /// Waits; a cancelled run does not wait on.
     pub async fn sleep(&self, duration: Duration) -> Result<(), Failure> {
         tokio::select! {

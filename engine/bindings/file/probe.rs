@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
+use crate::bindings::file::attributes::Attributes;
 use crate::bindings::file::remote::{Place, Script};
 use crate::gate::Permit;
 use crate::model::event::Failure;
@@ -66,6 +67,7 @@ pub(super) enum Known {
 pub(super) struct Observed {
     pub(super) r#type: Type,
     pub(super) mode: u32,
+    /// The owner; of what is absent, the one whom it would belong to.
     pub(super) uid: u32,
     pub(super) gid: u32,
     pub(super) owner: String,
@@ -104,6 +106,52 @@ impl Observed {
         }
     }
 
+    /// Returns what will be here once a plan is done that makes this of it.
+    pub(super) fn become_file(&self, attributes: &Attributes, sha256: &str, content: &[u8]) -> Self {
+        let mode = if self.r#type == Type::File { self.mode } else { 0o644 };
+        Self {
+            known: Known::Hash(sha256.to_owned()),
+            content: Some(content.to_vec()),
+            target: None,
+            ..self.become_entry(Type::File, mode, attributes)
+        }
+    }
+
+    /// Returns what will be here once a plan is done, when it has no content.
+    pub(super) fn become_entry(&self, r#type: Type, mode: u32, attributes: &Attributes) -> Self {
+        let name = |wanted: &Option<String>, name: &str| wanted.clone().unwrap_or_else(|| name.to_owned());
+        Self {
+            r#type,
+            mode: attributes.mode.map_or(mode, |mode| mode.0),
+            owner: name(&attributes.owner, &self.owner),
+            group: name(&attributes.group, &self.group),
+            known: Known::Nothing,
+            content: None,
+            has_parent: true,
+            is_blocked: false,
+            ..self.clone()
+        }
+    }
+
+    /// Returns as much of a promised state as the host would have told.
+    fn told(&self, ask: Ask<'_>) -> Self {
+        let mut told = self.clone();
+        let Known::Hash(found) = &self.known else { return told };
+        let fits = |most: usize| self.content.clone().filter(|content| content.len() <= most);
+        match ask {
+            Ask::Nothing => (told.known, told.content) = (Known::Nothing, None),
+            Ask::Hash => told.content = None,
+            Ask::Content(most) => told.content = fits(most),
+            Ask::Differs { sha256, most, .. } => {
+                told.content = if found == sha256 { None } else { fits(most) };
+            }
+            Ask::IsSecret { sha256, .. } => {
+                (told.known, told.content) = (Known::Same(found == sha256), None);
+            }
+        }
+        told
+    }
+
     /// Returns what the plan compares.
     pub(super) fn pre(&self) -> Value {
         let mut pre = Map::new();
@@ -136,6 +184,20 @@ impl Observed {
 }
 
 impl Place {
+    /// Looks at the path, or in a plan at what an earlier effect would have made of it.
+    pub(super) async fn observe(
+        &self,
+        permit: &Permit<'_>,
+        follow: bool,
+        ask: Ask<'_>,
+    ) -> Result<Observed, Failure> {
+        match permit.promised::<Observed>() {
+            // Where a promised link leads is not known.
+            Some(promised) if !(follow && promised.r#type == Type::Link) => Ok(promised.told(ask)),
+            _ => self.probe(permit, follow, ask).await,
+        }
+    }
+
     /// Looks at the path; what may not be looked at is a failure, never "absent".
     pub(super) async fn probe(
         &self,
@@ -159,6 +221,17 @@ impl Place {
         // Hosts without any program for SHA-256 send what has the right length, however long it is.
         let out = self.run(permit, Script::Probe, &arguments, stdin, usize::MAX).await?;
         let mut seen = self.read(&out)?;
+        if let Some(real) = &seen.real
+            // What leads through a missing folder back up could lead anywhere.
+            && (real.contains("/..") || !permit.may(self.effect, real))
+        {
+            let message = format!(
+                "`{}` is a link to `{real}`, which the run may not touch; add \"{}:{}:{real}\" to NEEDS, or target \
+                 that",
+                self.path, self.effect, self.host.name
+            );
+            return Err(self.failure("link", message));
+        }
         if let (Ask::Differs { .. } | Ask::IsSecret { .. } | Ask::Hash | Ask::Content(_), Some(content)) =
             (ask, &seen.content)
         {

@@ -78,6 +78,13 @@ struct Found {
     diff: String,
 }
 
+impl Found {
+    /// Returns the path behind all links.
+    fn path<'a>(&'a self, place: &'a Place) -> &'a str {
+        self.seen.real.as_deref().unwrap_or(&place.path)
+    }
+}
+
 /// What is recorded as the answer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Answer {
@@ -100,7 +107,12 @@ impl Put {
             return Err(invalid(message).into());
         }
         Ok(Self {
-            place: Place { host: host.clone(), path: file_path(call, 1)?, sudo: sudo.clone() },
+            place: Place {
+                effect: Self::NAME,
+                host: host.clone(),
+                path: file_path(call, 1)?,
+                sudo: sudo.clone(),
+            },
             wanted,
             attributes: Attributes::read(call)?,
             manner: Manner {
@@ -129,7 +141,7 @@ impl Put {
             }
             Wanted::Edit(_) => Ask::Content(MOST_EDIT),
         };
-        let seen = self.place.probe(permit, self.manner.follow, ask).await?;
+        let seen = self.place.observe(permit, self.manner.follow, ask).await?;
         self.refuse(&seen, permit.mode())?;
         let path = &self.place.path;
         let (bytes, sha256) = match &self.wanted {
@@ -203,7 +215,7 @@ impl Put {
             text = format!("link to {} → file\n", seen.target.as_deref().unwrap_or_default());
         }
         if is_other {
-            text += &if is_secret {
+            text.push_str(&if is_secret {
                 format!("{}content (secret) would change\n", header())
             } else if !self.show_diff {
                 format!("{}content would change\n", header())
@@ -216,7 +228,7 @@ impl Put {
                     (true, _) => format!("{} bytes", seen.size),
                 };
                 format!("{}content: {old} → {} bytes, sha256 {sha256}\n", header(), new.len())
-            };
+            });
         }
         if is_there {
             text += &self.attributes.differences(seen);
@@ -244,8 +256,9 @@ impl Put {
             (Wanted::Edit(_), _) => "absent",
         };
         let arguments = [
-            &self.place.path,
-            flag(self.manner.follow),
+            found.path(&self.place),
+            // Links were followed when the host was asked; one that came since is replaced.
+            "",
             flag(self.manner.parents),
             &mode,
             &owner,
@@ -298,6 +311,9 @@ impl Effect for Put {
             diff: Some(found.diff.clone()).filter(|diff| !diff.is_empty()),
             output: Some(self.answer(None)),
         };
+        if seen.changes {
+            permit.promise(found.seen.become_file(&self.attributes, &found.sha256, &found.bytes));
+        }
         // An effect is observed once; if ever twice, the first answer is as good.
         let _ = self.found.set(found);
         Ok(seen)
@@ -312,9 +328,8 @@ impl Effect for Put {
             let backup = self.write(permit, found).await?;
             return Ok(Done::changed(self.answer(backup)));
         }
-        let follow = if self.manner.follow { "1" } else { "" };
         let (mode, owner) = (self.attributes.chmod(), self.attributes.chown());
-        let arguments = [&self.place.path, follow, &mode, &owner];
+        let arguments = [found.path(&self.place), &mode, &owner];
         self.place.run(permit, Script::Adjust, &arguments, Arc::from([]), 1024).await?;
         Ok(Done::changed(self.answer(None)))
     }

@@ -25,8 +25,8 @@ const MOST: usize = 4 << 20;
 /// Bytes of a file that a run may keep.
 const MOST_KEPT: usize = 256 << 20;
 
-fn place(call: &Call<'_>, host: &Arc<Host>, path: String) -> Result<Place, Raise> {
-    Ok(Place { host: host.clone(), path, sudo: Become::read(call, host)? })
+fn place(call: &Call<'_>, host: &Arc<Host>, path: String, effect: &'static str) -> Result<Place, Raise> {
+    Ok(Place { effect, host: host.clone(), path, sudo: Become::read(call, host)? })
 }
 
 /// What is at a path.
@@ -170,7 +170,7 @@ pub(super) fn file_stat(call: &mut Call<'_>) -> Result<Dynamic, Raise> {
     let path = call.remote_path(1)?;
     let follow = call.option_bool("follow", false)?;
     let make = |call: &Call<'_>, host: &Arc<Host>| {
-        let place = place(call, host, path.clone())?;
+        let place = place(call, host, path.clone(), Stat::NAME)?;
         Ok(Stat { sudo: place.sudo.clone(), place, follow })
     };
     each_host(call, make, |_, answer, _| Ok(to_dynamic(&answer)?))
@@ -181,20 +181,18 @@ pub(super) fn file_read(call: &mut Call<'_>) -> Result<Dynamic, Raise> {
     let max_bytes = call.option_int("max_bytes", 0)?.map_or(MOST, |bytes| bytes as usize);
     let is_blob = call.option_bool("blob", false)?;
     let make = |call: &Call<'_>, host: &Arc<Host>| {
-        let place = place(call, host, path.clone())?;
+        let place = place(call, host, path.clone(), Read::NAME)?;
         Ok(Read { sudo: place.sudo.clone(), place, max_bytes, is_blob })
     };
     each_host(call, make, |read, answer, _| {
         if read.is_blob {
             return Ok(Dynamic::from_blob(answer.data));
         }
-        match String::from_utf8(answer.data) {
-            Ok(text) => Ok(text.into()),
-            Err(_) => {
-                let message = format!("`{}` is not text in UTF-8; `blob: true` reads bytes", read.place.path);
-                Err(read.place.failure("not_text", message).into())
-            }
-        }
+        let text = String::from_utf8(answer.data).map_err(|_| {
+            let message = format!("`{}` is not text in UTF-8; `blob: true` reads bytes", read.place.path);
+            read.place.failure("not_text", message)
+        })?;
+        Ok(text.into())
     })
 }
 
@@ -206,7 +204,7 @@ pub(super) fn file_fetch(call: &mut Call<'_>) -> Result<Dynamic, Raise> {
     }
     let many = matches!(call.hosts(0)?, crate::bindings::call::HostsArgument::Many(_));
     let make = |call: &Call<'_>, host: &Arc<Host>| {
-        let place = place(call, host, path.clone())?;
+        let place = place(call, host, path.clone(), Fetch::NAME)?;
         // One name for all hosts would leave nothing but the last one's file.
         let name = if many { format!("{}-{name}", host.name) } else { name.clone() };
         Ok(Fetch { sudo: place.sudo.clone(), place, name })

@@ -13,6 +13,8 @@ use crate::world::transport::{Command, Line};
 /// Where something is: a path on a host, and who touches it.
 #[derive(Clone)]
 pub(super) struct Place {
+    /// The capability's verb.
+    pub(super) effect: &'static str,
     pub(super) host: std::sync::Arc<crate::model::inventory::Host>,
     pub(super) path: String,
     pub(super) sudo: Become,
@@ -39,6 +41,10 @@ follow() {
     t=${t%??}
     case $t in /*) p=$t;; *) p=${p%/*}/$t;; esac
   done
+  [ $n -gt 0 ] || return 0
+  if [ -d "$p" ]; then b=; else b=/${p##*/} p=${p%/*}; fi
+  if d=$(cd -P "$p/" 2>/dev/null && pwd -P && echo .); then p=${d%??}; p=${p%/}; fi
+  p=$p$b; p=${p:-/}
 }
 facts() {
   stat -c "$1" "$3" 2>/dev/null || stat -f "$2" "$3" || die stat
@@ -64,6 +70,7 @@ elif [ -e "$p" ]; then type=special
 else
   type=absent
   d=${p%/*}; d=${d:-/}
+  printf 'uid %s\ngid %s\nowner %s\ngroup %s\n' "$(id -u)" "$(id -g)" "$(id -un)" "$(id -gn)"
   [ -d "$d" ] || printf 'parent no\n'
   while ! [ -e "$d" ]; do d=${d%/*}; d=${d:-/}; done
   if ! [ -d "$d" ]; then printf 'parent file\n'; elif ! [ -x "$d" ]; then type=denied; fi
@@ -111,13 +118,12 @@ cat "$p"
 
 /// Writes standard input beside a file and makes it live at once.
 ///
-/// Arguments: path, follow, parents, mode, owner:group, backup, validate, token, size (`-`: the first line of standard
+/// Arguments: path, (unused), parents, mode, owner:group, backup, validate, token, size (`-`: the first line of standard
 /// input is size and SHA-256), SHA-256, and what the file must still be (`absent` or a SHA-256).
 const PUT: &str = r#"p=$1 size=$9 sum=${10} tmp= bak=
 trap 'rm -f ${tmp:+"$tmp"} ${bak:+"$bak"}' EXIT
 trap 'exit 129' HUP INT TERM PIPE
 [ "$size" != - ] || IFS=' ' read -r size sum || die truncated
-[ -z "$2" ] || follow
 if [ -d "$p" ] && ! [ -L "$p" ]; then die directory; fi
 if [ -e "$p" ] && ! [ -f "$p" ] && ! [ -L "$p" ]; then die special; fi
 make_parent "$3"
@@ -161,10 +167,11 @@ kept=$bak; tmp= bak=
 printf 'ok\n%s' "$kept"
 "#;
 
-/// Sets owner and mode. Arguments: path, follow, mode, owner:group.
-const ADJUST: &str = r#"p=$1; [ -z "$2" ] || follow
-[ -z "$4" ] || chown "$4" "$p" || die owner
-[ -z "$3" ] || chmod "$3" "$p" || die mode
+/// Sets owner and mode. Arguments: path, mode, owner:group.
+const ADJUST: &str = r#"p=$1
+if [ -L "$p" ]; then die meanwhile; fi
+[ -z "$3" ] || chown "$3" "$p" || die owner
+[ -z "$2" ] || chmod "$2" "$p" || die mode
 echo ok
 "#;
 
@@ -188,7 +195,7 @@ if [ -d "$p" ] && ! [ -L "$p" ]; then die directory; fi
 if [ -e "$p" ] && ! [ -L "$p" ] && [ -z "$3" ]; then die exists; fi
 make_parent "$5"
 tmp=${d%/}/.nlrun-$4
-ln -s "$2" "$tmp" || die write
+ln -s -- "$2" "$tmp" || die write
 if ! mv -fT "$tmp" "$p" 2>/dev/null; then
   if [ -L "$p" ]; then rm -f "$p"; fi
   mv -f "$tmp" "$p" || die rename
@@ -315,6 +322,10 @@ impl Place {
             "truncated" => {
                 named(word, format!("the content of `{path}` did not arrive whole; the file stays as it was"))
             }
+            _ if heard("Unexpected EOF in archive") || heard("short read") => named(
+                "truncated",
+                format!("the files for `{path}` did not arrive whole; nothing was changed"),
+            ),
             _ if heard("Read-only file system") => {
                 named("read_only", format!("`{path}` is on a file system that is mounted read-only"))
             }
@@ -330,6 +341,13 @@ impl Place {
                 word,
                 format!("the folder of `{path}` does not exist; `dir_ensure` makes it, or `parents: true`"),
             ),
+            "denied" => self.denied(),
+            "line_break" => named(
+                word,
+                format!("`{path}` holds a name with a line break; `delete: true` cannot be used there"),
+            ),
+            "no_hash" => named(word, "the host has neither sha256sum nor openssl nor shasum".to_owned()),
+            "no_tar" => named(word, "the host has no tar".to_owned()),
             "" => named("shell", said(&format!("`{path}`: the host could not be asked"))),
             _ => named(word, said(&format!("`{path}` cannot be changed ({word})"))),
         }

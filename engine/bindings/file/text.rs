@@ -16,7 +16,7 @@ pub(super) enum Edit {
 /// A line that shall be there, or not.
 #[derive(Clone, Serialize)]
 pub(super) struct Line {
-    pub(super) line: String,
+    pub(super) text: String,
     /// What the line replaces, or is removed: the last line that matches.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) regex: Option<Pattern>,
@@ -99,18 +99,18 @@ impl Line {
         let ending = ending(&lines);
         let matches = |line: &&[u8]| match &self.regex {
             Some(pattern) => pattern.0.is_match(bare(line)),
-            None => bare(line) == self.line.as_bytes(),
+            None => bare(line) == self.text.as_bytes(),
         };
         if self.absent {
             lines.retain(|line| !matches(line));
             return lines.concat();
         }
-        let is_there = |line: &&[u8]| bare(line) == self.line.as_bytes();
-        let new = [self.line.as_bytes(), ending].concat();
+        let is_there = |line: &&[u8]| bare(line) == self.text.as_bytes();
+        let new = [self.text.as_bytes(), ending].concat();
         if let Some(at) = lines.iter().rposition(|line| matches(&line)) {
-            if bare(lines[at]) != self.line.as_bytes() {
+            if bare(lines[at]) != self.text.as_bytes() {
                 let is_whole = lines[at].ends_with(b"\n");
-                let new = if is_whole { &new[..] } else { self.line.as_bytes() };
+                let new = if is_whole { &new[..] } else { self.text.as_bytes() };
                 return [&lines[..at].concat(), new, &lines[at + 1..].concat()].concat();
             }
             return old.to_vec();

@@ -87,7 +87,10 @@ impl Lab {
 
     /// Runs a script in which `dir` is the host's folder.
     fn run_in(&self, mode: Mode, script: &str) -> Ran {
-        let session = self.session(mode);
+        self.run_session(self.session(mode), script)
+    }
+
+    fn run_session(&self, session: Session, script: &str) -> Ran {
         let mut engine = Engine::new();
         engine.register_global_module(bindings::module());
         engine.set_default_tag(Dynamic::from(session.clone()));
