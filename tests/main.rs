@@ -1,4 +1,5 @@
 //! Behaviour through the real binary, against real servers on loopback.
 
+mod cli;
 mod ssh;
 mod support;

@@ -53,6 +53,7 @@ pub(crate) fn session(dir: &Path, mode: Mode, needs: &[&str]) -> Session {
         trigger: Trigger::Person { user: "op".to_owned() },
         mode,
         plan: None,
+        beyond: false,
         version: "0".to_owned(),
     };
     let (claim, _) = store.create(&NewRun { start, texts: Vec::new(), plan: None }).unwrap();
@@ -94,6 +95,7 @@ pub(crate) fn session(dir: &Path, mode: Mode, needs: &[&str]) -> Session {
         params: serde_json::Map::new(),
         runtime: RUNTIME.handle().clone(),
         promises: Mutex::default(),
+        left_behind: Mutex::default(),
         endpoints: tokio::sync::Mutex::new(HashMap::new()),
         checks: Mutex::default(),
         partial: AtomicBool::new(false),

@@ -22,7 +22,7 @@ use crate::model::effect::{Kind, Target};
 use crate::model::event::{Event, Failure, Level, Request, Site, Verdict};
 use crate::model::inventory::{Host, Inventory};
 use crate::model::plan::Expected;
-use crate::model::run::Mode;
+use crate::model::run::{Mode, Seq};
 use crate::model::secret::{Secret, SecretName};
 use crate::store::{NamedLock, Store};
 use crate::world::World;
@@ -367,7 +367,7 @@ struct Placed<'a, E: Effect> {
 }
 
 impl<E: Effect> Placed<'_, E> {
-    fn gate(&self) -> &Gate {
+    fn gate(&self) -> &Arc<Gate> {
         &self.session.0.gate
     }
 
@@ -403,8 +403,13 @@ impl<E: Effect> Placed<'_, E> {
                 if answer.verdict == Verdict::Changed {
                     self.session.mark_changed();
                 }
-                let output = self.effect.restore(output, &self);
-                Ok(Answered::Known(output, answer.verdict))
+                let kept = Recalled { gate: self.gate(), output: &recorded.output, lost: Mutex::default() };
+                let output = self.effect.restore(output, &kept);
+                // What the log has lost is a failure, never an empty text.
+                match kept.lost.into_inner() {
+                    Some(failure) => Err(failure.into()),
+                    None => Ok(Answered::Known(output, answer.verdict)),
+                }
             }
             None if self.gate().replay && self.gate().mode == Mode::Plan => {
                 self.session.mark_unplanned();
@@ -679,14 +684,26 @@ pub fn is_unreachable(failure: &Failure) -> bool {
     matches!(failure.kind.as_str(), "unreachable" | "refused" | "host_key" | "authentication")
 }
 
-impl<E: Effect> Kept for Placed<'_, E> {
+/// The kept output of a recorded effect.
+struct Recalled<'a> {
+    gate: &'a Gate,
+    output: &'a [(String, Seq)],
+    lost: Mutex<Option<Failure>>,
+}
+
+impl Kept for Recalled<'_> {
     fn stream(&self, stream: &str, limit: usize) -> Result<Vec<u8>, Failure> {
-        let kept = self.gate().kept.lock();
-        let reader = kept.as_ref().ok_or_else(|| invalid("the run log is not open".to_owned()))?;
-        let run = self.gate().recorder.run();
-        let (mut bytes, _) =
-            reader.output(run, &self.address, stream, limit).map_err(|error| invalid(sentence(&error)))?;
-        bytes.truncate(limit);
-        Ok(bytes)
+        let kept = self.gate.kept.lock();
+        let events: Vec<Seq> =
+            self.output.iter().filter(|(name, _)| name == stream).map(|(_, seq)| *seq).collect();
+        let found = match kept.as_ref() {
+            Some(reader) => reader
+                .joined(self.gate.recorder.run(), &events, limit)
+                .map_err(|error| invalid(sentence(&error))),
+            None => Err(invalid("the run log is not open".to_owned())),
+        };
+        found.inspect_err(|failure| {
+            self.lost.lock().get_or_insert_with(|| failure.clone());
+        })
     }
 }

@@ -55,6 +55,8 @@ pub(super) struct Past {
     pub(super) expected: Option<Expected>,
     pub(super) decisions: BTreeMap<Address, String>,
     pub(super) replay: bool,
+    /// Requests to cancel that an earlier process has seen.
+    pub(super) asks: usize,
 }
 
 impl Project {
@@ -172,9 +174,11 @@ impl Project {
             checks: Mutex::default(),
             partial: AtomicBool::new(false),
             left_behind: Mutex::default(),
+            promises: Mutex::default(),
         });
         let signals = runtime.handle.spawn(signals(gate.clone()));
-        let asks = (!past.replay).then(|| runtime.handle.spawn(asks(gate.clone(), store.clone(), run)));
+        let asks =
+            (!past.replay).then(|| runtime.handle.spawn(asks(gate.clone(), store.clone(), run, past.asks)));
         let ending = execute(&gate, &sources, &entry, &header.limits);
         signals.abort();
         if let Some(asks) = asks {
@@ -299,13 +303,15 @@ async fn cancel(gate: &Gate, by: &str, now: bool) {
 }
 
 /// `nlrun cancel` in another process.
-async fn asks(gate: Arc<Gate>, store: Store, run: RunId) {
+async fn asks(gate: Arc<Gate>, store: Store, run: RunId, past: usize) {
+    const EVERY: Duration = Duration::from_millis(200);
+    // Most runs are over before anybody could ask.
+    tokio::time::sleep(EVERY).await;
     let Ok(reader) = store.reader() else { return };
     let reader = Mutex::new(reader);
-    let before = reader.lock().asks(run).map_or(0, |asks| asks.len());
-    let (mut seen, mut version) = (before, 0);
+    let (mut seen, mut version) = (past, 0);
     loop {
-        tokio::time::sleep(Duration::from_millis(200)).await;
+        tokio::time::sleep(EVERY).await;
         let news = {
             let reader = reader.lock();
             match reader.version() {
@@ -325,19 +331,18 @@ async fn asks(gate: Arc<Gate>, store: Store, run: RunId) {
 
 /// Marks runs as interrupted whose process is gone; none stays `running`.
 pub fn sweep(store: &Store) -> Result<Vec<RunId>, StoreError> {
-    use crate::store::Filter;
-    let filter = Filter { status: vec![Status::Running], limit: 1000, ..Filter::default() };
     let mut swept = Vec::new();
-    for row in store.reader()?.runs(&filter)? {
-        let Ok(claim) = store.claim(row.id) else { continue };
+    for run in store.running()? {
+        let Ok(claim) = store.claim(run) else { continue };
         // It may have ended between the list and the claim.
-        if store.reader()?.run(row.id)?.summary.status != Status::Running {
+        if !store.running()?.contains(&run) {
             continue;
         }
         let log: RunLog = store.log(claim, None);
         let event = Event::Interrupted { reason: "its process is gone".to_owned() };
-        if futures_util::future::FutureExt::now_or_never(log.append(event)).is_some_and(|done| done.is_ok()) {
-            swept.push(row.id);
+        // On disk before the claim is given back: an event that came later would follow another process's.
+        if log.append_durable_blocking(event).is_ok() {
+            swept.push(run);
         }
     }
     Ok(swept)

@@ -150,7 +150,23 @@ impl Reader {
         )
     }
 
+    /// Returns up to `limit` bytes kept with these events, in their order.
+    pub fn joined(&self, run: RunId, events: &[Seq], limit: usize) -> Result<Vec<u8>, StoreError> {
+        let mut bytes = Vec::new();
+        for seq in events {
+            if bytes.len() >= limit {
+                break;
+            }
+            bytes.extend_from_slice(&self.bytes(run, *seq)?);
+        }
+        bytes.truncate(limit);
+        Ok(bytes)
+    }
+
     /// Returns up to `limit` bytes of an effect's output in one stream, in order, and whether that is all.
+    ///
+    /// Looks through all output of the run: an index by address would cost every run more than it gives the few that
+    /// are asked.
     pub fn output(
         &self,
         run: RunId,
@@ -163,7 +179,7 @@ impl Reader {
             .connection
             .prepare_cached(
                 "SELECT id, codec, length, data FROM chunks
-                 WHERE address = ?1 AND id > ?2 AND id <= ?3 AND stream = ?4 ORDER BY id",
+                 WHERE id > ?2 AND id <= ?3 AND address = ?1 AND stream = ?4 ORDER BY id",
             )
             .map_err(&fail)?;
         let (first, last) = (event_id(run, 0), event_id(run, i64::from(u32::MAX)));
