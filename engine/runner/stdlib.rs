@@ -3,8 +3,14 @@
 /// Every script of `stdlib/` with its path below it, sorted by path.
 pub const STDLIB: &[(&str, &str)] = &[
     ("apt.rhai", include_str!("../../stdlib/apt.rhai")),
+    ("dnf.rhai", include_str!("../../stdlib/dnf.rhai")),
+    ("facts.rhai", include_str!("../../stdlib/facts.rhai")),
     ("options.rhai", include_str!("../../stdlib/options.rhai")),
     ("packages.rhai", include_str!("../../stdlib/packages.rhai")),
+    ("pkg.rhai", include_str!("../../stdlib/pkg.rhai")),
+    ("report.rhai", include_str!("../../stdlib/report.rhai")),
+    ("systemd.rhai", include_str!("../../stdlib/systemd.rhai")),
+    ("users.rhai", include_str!("../../stdlib/users.rhai")),
 ];
 
 #[cfg(test)]
