@@ -75,9 +75,15 @@ pub struct RunLog {
 impl Store {
     /// Makes a run with its first event and takes the right to append to it, all or nothing.
     pub fn create(&self, new: &NewRun<'_>) -> Result<(Claim, Record), StoreError> {
-        let file = self.file();
-        let fail = sqlite(file);
-        let mut connection = connect(file, OpenFlags::default())?;
+        self.side(|connection| self.create_with(connection, new))
+    }
+
+    fn create_with(
+        &self,
+        connection: &mut Connection,
+        new: &NewRun<'_>,
+    ) -> Result<(Claim, Record), StoreError> {
+        let fail = sqlite(self.file());
         let transaction =
             connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(&fail)?;
         let at = clock::now().as_microsecond();
