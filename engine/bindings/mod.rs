@@ -45,8 +45,15 @@ pub struct Function {
 }
 
 /// Every area.
-pub const ALL: &[&Binding] =
-    &[&control::BINDING, &each::BINDING, &file::BINDING, &inventory::BINDING, &project::BINDING, &ssh::BINDING, &wait::BINDING];
+pub const ALL: &[&Binding] = &[
+    &control::BINDING,
+    &each::BINDING,
+    &file::BINDING,
+    &inventory::BINDING,
+    &project::BINDING,
+    &ssh::BINDING,
+    &wait::BINDING,
+];
 
 /// Returns every signature.
 pub fn signatures() -> Vec<&'static Signature> {

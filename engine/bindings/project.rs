@@ -56,11 +56,7 @@ pub const BINDING: Binding = Binding {
             options: &[],
             required_options: &[],
             returns: "Text.",
-            performs: Some(Performs {
-                effect: "project.read",
-                kind: Kind::Read,
-                touches: Touches::Text(0),
-            }),
+            performs: Some(Performs { effect: "project.read", kind: Kind::Read, touches: Touches::Text(0) }),
             doc: "Reads a text file of the project, up to 1 MiB; the path is relative to the project.\n\nWhat leads out \
                   of the project is refused. A resumed run sees the text that it saw before.",
             example: r#"print(project_read("nlrun.yaml"));"#,
