@@ -17,6 +17,7 @@ use crate::gate::recorder::Recorder;
 use crate::gate::{Gate, Stop};
 use crate::model::address::Address;
 use crate::model::event::{Event, Start};
+use crate::model::parameter::ParameterType;
 use crate::model::plan::Expected;
 use crate::model::run::{Mode, RunId, Status, Trigger};
 use crate::runner::executor::{Ending, execute};
@@ -158,6 +159,14 @@ impl Project {
         let Prepared { entry, sources, header, params, inventory, grants, allow, .. } = prepared;
         let authority =
             Authority::new(entry.clone(), header.needs.clone(), grants, allow, header.limits.max_hosts);
+        for parameter in header.params.iter().filter(|parameter| parameter.ty == ParameterType::Hosts) {
+            // A parameter selects hosts as `hosts(…)` does: whoever says `all` is asked either way.
+            let declared = inventory.group("all").map_or(0, |all| all.hosts.len());
+            let selected = params.get(&parameter.name).and_then(Value::as_array).map_or(0, Vec::len);
+            if declared > 1 && selected >= declared {
+                authority.selected_all(declared);
+            }
+        }
         let gate = Arc::new(Gate {
             mode,
             runbook: entry.clone(),
