@@ -162,7 +162,7 @@ struct Printer<'a> {
 
 impl<'a> Printer<'a> {
     fn new(out: &'a Out, reader: &'a Reader, options: &'a LogOptions) -> Self {
-        let lines = Lines::new(out.data, out.verbose);
+        let lines = Lines::new(out.data, out.verbose, true);
         Self { out, reader, options, lines, open: HashMap::new(), text: String::new(), lost: false }
     }
 
