@@ -6,7 +6,7 @@ use std::time::Duration;
 use rhai::{Dynamic, EvalAltResult, NativeCallContext, Position};
 use serde_json::Value;
 
-use crate::bindings::outcome::Outcome;
+use crate::bindings::outcome::{Outcome, unanswered};
 use crate::bindings::value::{FailureValue, HostValue, SecretValue, json};
 use crate::gate::permit::invalid;
 use crate::gate::{Answered, Effect, Halt, Session, Stop};
@@ -53,14 +53,49 @@ impl From<Box<EvalAltResult>> for Raise {
 }
 
 impl Raise {
+    /// Returns the error of the call in this context; a stop knows where that stands.
+    pub(super) fn of_call(self, context: &NativeCallContext) -> Box<EvalAltResult> {
+        match self {
+            Self::Halt(Halt::Stop(stop)) => {
+                let stopped = Stopped { stop: *stop, site: Some(site_of(context)) };
+                EvalAltResult::ErrorTerminated(Dynamic::from(stopped), context.call_position()).into()
+            }
+            other => other.into_script(context.call_position()),
+        }
+    }
+
     /// Returns the error as Rhai carries it: a stop ends the script, a failure can be caught.
     pub fn into_script(self, at: Position) -> Box<EvalAltResult> {
         match self {
-            Self::Halt(Halt::Stop(stop)) => EvalAltResult::ErrorTerminated(Dynamic::from(*stop), at).into(),
+            Self::Halt(Halt::Stop(stop)) => {
+                let stopped = Stopped { stop: *stop, site: None };
+                EvalAltResult::ErrorTerminated(Dynamic::from(stopped), at).into()
+            }
             Self::Halt(Halt::Failure(failure)) => {
                 EvalAltResult::ErrorRuntime(Dynamic::from(FailureValue(Arc::new(*failure))), at).into()
             }
             Self::Script(error) => error,
+        }
+    }
+}
+
+/// A stop on its way through the script engine, which moves the position of what cannot be caught to the outermost call.
+#[derive(Debug, Clone)]
+pub struct Stopped {
+    /// Why.
+    pub stop: Stop,
+    /// Where the runbook asked for what was refused.
+    pub site: Option<Site>,
+}
+
+impl Stopped {
+    /// Reads the stop out of a script error, if it is one.
+    pub fn of(error: &EvalAltResult) -> Option<Self> {
+        match error.unwrap_inner() {
+            EvalAltResult::ErrorTerminated(value, _) => {
+                value.read_lock::<Self>().map(|stopped| stopped.clone())
+            }
+            _ => None,
         }
     }
 }
@@ -93,6 +128,7 @@ impl<'a> Call<'a> {
         arguments: &mut [&mut Dynamic],
     ) -> Result<Self, Raise> {
         let session = session_of(context)?;
+        or_untold(Ok(()))?;
         let site = site_of(context);
         let mut arguments: Vec<Dynamic> = arguments.iter().map(|value| value.flatten_clone()).collect();
         let mut options = rhai::Map::new();
@@ -319,9 +355,7 @@ impl<'a> Call<'a> {
     pub fn perform<E: Effect>(&self, effect: &E) -> Result<E::Output, Raise> {
         match self.session.perform(Some(self.site.clone()), effect)? {
             Answered::Known(output, _) => Ok(output),
-            Answered::Unplanned => {
-                Err(Raise::from(Stop::PlanEnds { site: self.site.clone(), effect: E::NAME.to_owned() }))
-            }
+            Answered::Unplanned => Err(unanswered(&self.site, E::NAME)),
         }
     }
 
@@ -394,6 +428,47 @@ impl Content {
 thread_local! {
     /// The session of this thread of script, for `print`, which Rhai calls without a context.
     static CURRENT: std::cell::RefCell<Option<Session>> = const { std::cell::RefCell::new(None) };
+}
+
+thread_local! {
+    /// What a value without a text form raised when it was made part of a text.
+    static UNTOLD: std::cell::RefCell<Option<Stopped>> = const { std::cell::RefCell::new(None) };
+}
+
+/// Remembers that a value was made part of a text although it has no text form.
+///
+/// Within `` `${…}` `` and arrays, Rhai puts the name of the type in place of an error (`print_with_func`): the script must
+/// end before the made-up text gets anywhere.
+pub(super) fn remember_untold(error: &EvalAltResult) {
+    let stopped = Stopped::of(error).unwrap_or_else(|| {
+        let message = match error.unwrap_inner() {
+            EvalAltResult::ErrorRuntime(value, _) => match value.read_lock::<FailureValue>() {
+                Some(failure) => failure.0.message.clone(),
+                None => value.to_string(),
+            },
+            other => other.to_string(),
+        };
+        Stopped { stop: Stop::NoText(message), site: None }
+    });
+    UNTOLD.set(Some(stopped));
+}
+
+/// Takes what [`remember_untold`] remembered on this thread of script.
+pub fn take_untold() -> Option<Stopped> {
+    UNTOLD.take()
+}
+
+/// Whether something is remembered.
+pub fn is_untold() -> bool {
+    UNTOLD.with_borrow(Option::is_some)
+}
+
+/// Ends with what was remembered, whatever came out otherwise.
+pub fn or_untold<T>(result: Result<T, Box<EvalAltResult>>) -> Result<T, Box<EvalAltResult>> {
+    match take_untold() {
+        Some(stopped) => Err(EvalAltResult::ErrorTerminated(Dynamic::from(stopped), Position::NONE).into()),
+        None => result,
+    }
 }
 
 /// Makes a session the current one of this thread until it is dropped.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use rhai::{Dynamic, EvalAltResult, Module, Position};
 use serde_json::{Map, Value};
 
-use crate::bindings::call::Raise;
+use crate::bindings::call::{Raise, remember_untold};
 use crate::bindings::outcome::{Outcome, Result as HostResult};
 use crate::gate::permit::invalid;
 use crate::model::event::Failure;
@@ -51,6 +51,12 @@ pub(super) fn register(module: &mut Module) {
         Err(Raise::from(invalid(message)).into_script(Position::NONE))
     });
 
+    // Rhai would call a secret different from everything, silently.
+    for operator in ["==", "!=", "in", "contains"] {
+        module.set_native_fn(operator, move |a: SecretValue, _: Dynamic| incomparable(&a));
+        module.set_native_fn(operator, move |_: Dynamic, b: SecretValue| incomparable(&b));
+    }
+
     module.set_custom_type::<FailureValue>("failure");
     module.set_getter_fn("kind", |failure: &mut FailureValue| Ok(failure.0.kind.clone()));
     module.set_getter_fn("message", |failure: &mut FailureValue| Ok(failure.0.message.clone()));
@@ -73,11 +79,17 @@ pub(super) fn register(module: &mut Module) {
     });
 }
 
+fn incomparable(secret: &SecretValue) -> Result<bool, Box<EvalAltResult>> {
+    let message = format!("secret `{}` cannot be compared in a script", secret.0.name());
+    Err(Raise::from(invalid(message)).into_script(Position::NONE))
+}
+
 /// Registers how a type becomes text: printed, interpolated, joined to a string.
 pub(super) fn text<T: rhai::Variant + Clone>(
     module: &mut Module,
     text: impl Fn(&mut T) -> Result<String, Box<EvalAltResult>> + Send + Sync + Copy + 'static,
 ) {
+    let text = move |value: &mut T| text(value).inspect_err(|error| remember_untold(error));
     module.set_native_fn("to_string", move |value: &mut T| text(value));
     module.set_native_fn("to_debug", move |value: &mut T| text(value));
     module.set_native_fn("print", move |value: &mut T| text(value));

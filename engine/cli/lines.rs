@@ -177,6 +177,11 @@ impl Lines {
         }
     }
 
+    /// Forgets an effect that was not shown.
+    pub(crate) fn forget(&mut self, address: &Address) {
+        self.requests.remove(address);
+    }
+
     /// Appends lines that never ended.
     pub(crate) fn finish(&mut self, text: &mut String) {
         let mut open: Vec<(Address, String)> = self.partial.keys().cloned().collect();

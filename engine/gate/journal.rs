@@ -45,6 +45,7 @@ pub struct Journal {
     cleaned: HashSet<Branch>,
     began: HashSet<Branch>,
     left_out: HashSet<Branch>,
+    cancelled: Option<String>,
 }
 
 impl Journal {
@@ -85,8 +86,8 @@ impl Journal {
             | Event::Interrupted { .. }
             | Event::Lock { .. }
             | Event::Artifact { .. }
-            | Event::CancelAsked { .. }
             | Event::Ended { .. } => {}
+            Event::CancelAsked { by, .. } => self.cancelled = Some(by),
         }
     }
 
@@ -138,6 +139,11 @@ impl Journal {
     /// Whether the run has left out this arm of a fan-out before: then its turn does not come now, either.
     pub fn has_left_out(&self, branch: &Branch) -> bool {
         self.left_out.contains(branch)
+    }
+
+    /// Returns who asked the run to end before it was interrupted: where its record ends, only clean-ups go on.
+    pub fn cancelled(&self) -> Option<&str> {
+        self.cancelled.as_deref()
     }
 
     /// Takes what is recorded at an address. Each address is asked for once, so memory shrinks as a resumed run goes on.

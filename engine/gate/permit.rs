@@ -112,31 +112,30 @@ impl<'a> Permit<'a> {
     /// Keeps a file of the run.
     pub async fn artifact(&self, name: &str, media: &str, bytes: &[u8]) -> Result<(), Failure> {
         let bytes = self.gate.redactor.bytes(bytes);
+        let name = &self.gate.redactor.text(name);
         self.gate.recorder.artifact(name, media, &bytes).await.map_err(|stop| unrecorded(&stop))
     }
 
     /// Records text as if it were the effect's standard output: for answers that are too long for an event.
     pub async fn keep(&self, stream: &str, bytes: &[u8]) -> Result<(), Failure> {
-        for part in bytes.chunks(64 * 1024) {
-            let mut clean = Vec::with_capacity(part.len());
-            let mut streaming = self.gate.redactor.stream();
-            let mut replaced = streaming.push(part, &mut clean);
-            replaced |= streaming.finish(&mut clean);
-            if replaced {
-                self.redacted.store(true, Ordering::Relaxed);
-            }
-            self.gate
-                .recorder
-                .output(self.address, stream, &clean)
-                .await
-                .map_err(|stop| unrecorded(&stop))?;
+        // One stream for all parts: a secret may stand across their edge.
+        let mut streaming = self.gate.redactor.stream();
+        let mut clean = Vec::with_capacity(bytes.len());
+        let mut replaced = streaming.push(bytes, &mut clean);
+        replaced |= streaming.finish(&mut clean);
+        if replaced {
+            self.redacted.store(true, Ordering::Relaxed);
+        }
+        for part in clean.chunks(64 * 1024) {
+            let recorded = self.gate.recorder.output(self.address, stream, part).await;
+            recorded.map_err(|stop| unrecorded(&stop))?;
         }
         Ok(())
     }
 
     /// Asks the person at the terminal; `None` when nobody is there.
     pub fn confirm(&self, question: &str) -> Option<bool> {
-        self.gate.ask.confirm(question)
+        self.gate.ask.confirm(&self.gate.redactor.text(question))
     }
 
     /// Returns the current instant.

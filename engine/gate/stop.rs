@@ -59,6 +59,9 @@ pub enum Stop {
     /// The script used more than its limits.
     #[error("{0}")]
     Limit(String),
+    /// A value that has no text form was made part of a text.
+    #[error("{0}")]
+    NoText(String),
     /// Plan mode cannot know what an act will answer.
     #[error("everything after {site} depends on what `{effect}` will answer")]
     PlanEnds {
@@ -100,7 +103,7 @@ impl Stop {
             Self::InDoubt { .. } => Status::InDoubt,
             Self::Cancelled { .. } => Status::Cancelled,
             Self::TimedOut { .. } => Status::TimedOut,
-            Self::Limit(_) => Status::Failed,
+            Self::Limit(_) | Self::NoText(_) => Status::Failed,
             Self::PlanEnds { .. } | Self::ReplayEnds(_) => Status::Done,
             Self::Unrecorded(_) => Status::Interrupted,
         }
@@ -121,6 +124,7 @@ impl Stop {
             Self::Cancelled { .. }
             | Self::TimedOut { .. }
             | Self::Limit(_)
+            | Self::NoText(_)
             | Self::PlanEnds { .. }
             | Self::NotApproved { .. }
             | Self::ReplayEnds(_) => None,

@@ -128,20 +128,27 @@ impl Project {
         recorder: Recorder,
     ) -> Result<Finished, ServiceError> {
         let run = recorder.run();
-        let runtime = Runtime::start()?;
-        let locks = if past.replay || mode == Mode::Plan {
-            Vec::new()
-        } else {
-            match take_locks(store, run, &prepared.header.limits.locks) {
-                Ok(locks) => locks,
-                Err(error) => {
-                    let ending = refused(&error);
-                    let _ = runtime.handle.block_on(recorder.append_last(ended(&ending)));
-                    return Err(error);
-                }
+        // One thread, this one: a second one costs more CPU than it gives, measured at 200 hosts.
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let is_resumed = past.replay || !past.journal.is_empty();
+        let ready = || -> Result<_, ServiceError> {
+            let none = past.replay || mode == Mode::Plan;
+            let names: &[String] = if none { &[] } else { &prepared.header.limits.locks };
+            Ok((take_locks(store, run, names)?, ssh_config(&place.person.home)?))
+        };
+        let (locks, ssh_config) = match ready() {
+            Ok(ready) => ready,
+            Err(error) => {
+                // What was begun can still go on later; what was not begun is over.
+                let last = if is_resumed {
+                    Event::Interrupted { reason: error.to_string() }
+                } else {
+                    ended(&refused(&error))
+                };
+                let _ = runtime.block_on(recorder.append_last(last));
+                return Err(error);
             }
         };
-        let ssh_config = ssh_config(&place.person.home)?;
         let world = World::new(
             Hosts::new(Limits::default()),
             self.secrets(place),
@@ -160,7 +167,6 @@ impl Project {
                 authority.selected_all(declared);
             }
         }
-        let is_resumed = past.replay || !past.journal.is_empty();
         let gate = Arc::new(Gate {
             mode,
             runbook: entry.clone(),
@@ -178,22 +184,21 @@ impl Project {
             cancellation: Cancellation::default(),
             inventory,
             params,
-            runtime: runtime.handle.clone(),
+            runtime: runtime.handle().clone(),
             endpoints: tokio::sync::Mutex::default(),
             checks: Mutex::default(),
             partial: AtomicBool::new(false),
             left_behind: Mutex::default(),
             promises: Mutex::default(),
         });
-        let signals = runtime.handle.spawn(signals(gate.clone()));
-        let asks =
-            (!past.replay).then(|| runtime.handle.spawn(asks(gate.clone(), store.clone(), run, past.asks)));
-        let ending = execute(&gate, &sources, &entry, &header.limits);
+        let signals = runtime.spawn(signals(gate.clone()));
+        let asks = (!past.replay).then(|| runtime.spawn(asks(gate.clone(), store.clone(), run, past.asks)));
+        let ending = runtime.block_on(execute(gate.clone(), sources, entry, header.limits));
         signals.abort();
         if let Some(asks) = asks {
             asks.abort();
         }
-        runtime.handle.block_on(gate.world.hosts().close());
+        runtime.block_on(gate.world.hosts().close());
         let last = match ending.status {
             Status::Interrupted => {
                 let reason = ending.error.as_ref().map_or_else(String::new, |error| error.message.clone());
@@ -201,7 +206,7 @@ impl Project {
             }
             _ => ended(&ending),
         };
-        let written = runtime.handle.block_on(gate.recorder.append_last(last));
+        let written = runtime.block_on(gate.recorder.append_last(last));
         drop(locks);
         let allowed = gate.authority.allowed();
         let mut ending = ending;
@@ -224,7 +229,7 @@ fn ended(ending: &Ending) -> Event {
 }
 
 fn refused(error: &ServiceError) -> Ending {
-    let diagnostic = crate::model::diagnostic::Diagnostic::error("locked", error.to_string());
+    let diagnostic = crate::model::diagnostic::Diagnostic::error("refused", error.to_string());
     Ending {
         status: Status::Stopped,
         error: Some(Box::new(diagnostic)),
@@ -251,39 +256,11 @@ fn take_locks(store: &Store, run: RunId, names: &[String]) -> Result<Vec<NamedLo
     Ok(held)
 }
 
-fn ssh_config(home: &Path) -> Result<SshConfig, ServiceError> {
+/// Reads the user's and the system's configuration of SSH; files that are not there say nothing.
+pub(super) fn ssh_config(home: &Path) -> Result<SshConfig, ServiceError> {
     let (user, system) = (home.join(".ssh/config"), Path::new("/etc/ssh/ssh_config"));
     let user = Some(user.as_path()).filter(|path| path.exists());
     Ok(SshConfig::load(user, Some(system).filter(|path| path.exists()), home)?)
-}
-
-/// The thread that drives sockets and timers; threads of script wait on it.
-struct Runtime {
-    handle: tokio::runtime::Handle,
-    stop: Option<tokio::sync::oneshot::Sender<()>>,
-    thread: Option<std::thread::JoinHandle<()>>,
-}
-
-impl Runtime {
-    fn start() -> Result<Self, std::io::Error> {
-        // One thread: a second one costs more CPU than it gives, measured at 200 hosts.
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let handle = runtime.handle().clone();
-        let (stop, stopped) = tokio::sync::oneshot::channel();
-        let thread = std::thread::Builder::new().name("world".to_owned()).spawn(move || {
-            let _ = runtime.block_on(stopped);
-        })?;
-        Ok(Self { handle, stop: Some(stop), thread: Some(thread) })
-    }
-}
-
-impl Drop for Runtime {
-    fn drop(&mut self) {
-        drop(self.stop.take());
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
-    }
 }
 
 /// Ctrl-C and SIGTERM: once ends the run with clean-up, twice at once.

@@ -119,7 +119,7 @@ pub fn prepare(project: &Project, place: &Place, wanted: &Wanted) -> Result<Prep
         Err(diagnostic) => return Err(ServiceError::Check(vec![*diagnostic])),
     };
     let sources = Arc::new(Pinned(pinned));
-    let known_secrets = project.secrets(place).known_names();
+    let known_secrets = project.secrets(place).all_names().unwrap_or_default();
     let checked = check_all(sources.as_ref(), std::slice::from_ref(&entry), &inventory, &known_secrets).pop();
     let checked = checked.unwrap_or_default();
     let passes = checked.passes();

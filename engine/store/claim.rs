@@ -47,6 +47,23 @@ impl Store {
         matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock))
     }
 
+    /// Returns the named locks that living processes hold: the lock's name, and what its holder said about itself.
+    pub fn held_locks(&self) -> Vec<(String, String)> {
+        let mut held = Vec::new();
+        for entry in std::fs::read_dir(self.dir().join("locks")).into_iter().flatten().flatten() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let Some(name) = name.strip_prefix("name-") else { continue };
+            let Ok(mut file) = File::open(entry.path()) else { continue };
+            if matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)) {
+                let mut holder = String::new();
+                let _ = file.read_to_string(&mut holder);
+                held.push((name.to_owned(), holder.trim().to_owned()));
+            }
+        }
+        held.sort();
+        held
+    }
+
     /// Tries to take a named lock; the error is what its holder said about itself.
     pub fn try_named_lock(&self, name: &str, holder: &str) -> Result<Result<NamedLock, String>, StoreError> {
         let name: String = name
@@ -64,6 +81,14 @@ impl Store {
     }
 }
 
+/// Waits until no other process holds the lock on this file.
+pub(super) fn wait_for_lock(path: &Path) -> Result<File, StoreError> {
+    let fail = |source| StoreError::File { path: PathBuf::from(path), source };
+    let file = OpenOptions::new().write(true).create(true).truncate(false).open(path).map_err(fail)?;
+    file.lock().map_err(fail)?;
+    Ok(file)
+}
+
 fn try_lock(path: &Path, holder: &str) -> Result<Result<File, String>, StoreError> {
     let fail = |source| StoreError::File { path: PathBuf::from(path), source };
     let mut file =
@@ -75,11 +100,22 @@ fn try_lock(path: &Path, holder: &str) -> Result<Result<File, String>, StoreErro
             Ok(Ok(file))
         }
         Err(TryLockError::WouldBlock) => {
-            let mut text = String::new();
-            let _ = file.read_to_string(&mut text);
-            let text = text.trim();
-            Ok(Err(if text.is_empty() { "unknown".to_owned() } else { text.to_owned() }))
+            Ok(Err(holder_of(&mut file)))
         }
         Err(TryLockError::Error(source)) => Err(fail(source)),
     }
+}
+
+/// Reads what the holder of a lock says about itself; one that has just taken it may need a moment for that.
+#[expect(clippy::disallowed_methods, reason = "the holder is another process that does nothing but write now")]
+fn holder_of(file: &mut File) -> String {
+    for _ in 0..20 {
+        std::thread::sleep(std::time::Duration::from_millis(5));
+        let mut text = String::new();
+        let _ = file.rewind().and_then(|()| file.read_to_string(&mut text));
+        if !text.trim().is_empty() {
+            return text.trim().to_owned();
+        }
+    }
+    "unknown".to_owned()
 }

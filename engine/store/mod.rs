@@ -26,7 +26,7 @@ pub use codec::{hex, sha256};
 pub use error::StoreError;
 pub use log::{NewRun, Passing, Record, RunLog};
 pub use reader::{Filter, Reader, RunRow};
-pub use retention::{Keep, Pruned};
+pub use retention::{Keep, Pruned, partial};
 pub use search::Hit;
 pub use verify::{Break, Verified};
 
@@ -48,6 +48,7 @@ pub struct Store {
 struct Inner {
     dir: PathBuf,
     file: PathBuf,
+    max_size: Option<u64>,
     writer: writer::Writer,
     // For everything but appending events; opened when first needed.
     side: Mutex<Option<Connection>>,
@@ -59,19 +60,19 @@ impl Store {
         let locks = dir.join("locks");
         std::fs::create_dir_all(&locks).map_err(|source| StoreError::File { path: locks, source })?;
         let file = dir.join("nlrun.db");
+        // One process after the other: SQLite does not wait for the lock that turning WAL on needs.
+        let turn = dir.join("locks").join("open");
+        let _turn = claim::wait_for_lock(&turn)?;
         let mut connection = connect(&file, OpenFlags::default())?;
         let fail = sqlite(&file);
         connection.pragma_update(None, "auto_vacuum", "INCREMENTAL").map_err(&fail)?;
         connection.pragma_update(None, "journal_mode", "WAL").map_err(&fail)?;
         migration::migrate(&mut connection, &file)?;
-        if let Some(bytes) = options.max_size {
-            let page: i64 =
-                connection.pragma_query_value(None, "page_size", |row| row.get(0)).map_err(&fail)?;
-            let pages = i64::try_from(bytes).unwrap_or(i64::MAX) / page;
-            connection.pragma_update(None, "max_page_count", pages.max(1)).map_err(&fail)?;
-        }
+        limit(&connection, options.max_size).map_err(&fail)?;
         let writer = writer::Writer::start(connection, file.clone())?;
-        Ok(Self { inner: Arc::new(Inner { dir: dir.to_owned(), file, writer, side: Mutex::default() }) })
+        let max_size = options.max_size;
+        let side = Mutex::default();
+        Ok(Self { inner: Arc::new(Inner { dir: dir.to_owned(), file, max_size, writer, side }) })
     }
 
     /// Opens a connection that only reads; it sees what any process has committed.
@@ -94,7 +95,11 @@ impl Store {
         let mut slot = self.inner.side.lock();
         let connection = match slot.take() {
             Some(connection) => connection,
-            None => connect(&self.inner.file, OpenFlags::default())?,
+            None => {
+                let connection = connect(&self.inner.file, OpenFlags::default())?;
+                limit(&connection, self.inner.max_size).map_err(sqlite(self.file()))?;
+                connection
+            }
         };
         run(slot.insert(connection))
     }
@@ -111,9 +116,22 @@ impl Store {
         })
     }
 
+    /// Returns the bytes that the database takes on disk, its write-ahead log included.
+    pub fn size(&self) -> u64 {
+        retention::size(self.file())
+    }
+
     fn writer(&self) -> &writer::Writer {
         &self.inner.writer
     }
+}
+
+/// Keeps the file from growing through this connection beyond a size in bytes.
+fn limit(connection: &Connection, max_size: Option<u64>) -> rusqlite::Result<()> {
+    let Some(bytes) = max_size else { return Ok(()) };
+    let page: i64 = connection.pragma_query_value(None, "page_size", |row| row.get(0))?;
+    let pages = i64::try_from(bytes).unwrap_or(i64::MAX) / page;
+    connection.pragma_update(None, "max_page_count", pages.max(1))
 }
 
 /// Opens a connection with the settings that every connection needs.

@@ -46,7 +46,7 @@ const DEFAULT_KEYS: [&str; 3] = [".ssh/id_rsa", ".ssh/id_ecdsa", ".ssh/id_ed2551
 const DEEPEST: usize = 8;
 
 /// Merges everything that is known about reaching a host.
-pub(super) fn resolve(
+pub fn resolve(
     host: &Host,
     inventory: &Inventory,
     config: &SshConfig,

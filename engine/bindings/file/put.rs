@@ -215,7 +215,7 @@ impl Put {
             text = format!("link to {} → file\n", seen.target.as_deref().unwrap_or_default());
         }
         if is_other {
-            text.push_str(&if is_secret {
+            let change = if is_secret {
                 format!("{}content (secret) would change\n", header())
             } else if !self.show_diff {
                 format!("{}content would change\n", header())
@@ -228,7 +228,8 @@ impl Put {
                     (true, _) => format!("{} bytes", seen.size),
                 };
                 format!("{}content: {old} → {} bytes, sha256 {sha256}\n", header(), new.len())
-            });
+            };
+            text.push_str(&change);
         }
         if is_there {
             text += &self.attributes.differences(seen);
@@ -256,9 +257,8 @@ impl Put {
             (Wanted::Edit(_), _) => "absent",
         };
         let arguments = [
-            found.path(&self.place),
             // Links were followed when the host was asked; one that came since is replaced.
-            "",
+            found.path(&self.place),
             flag(self.manner.parents),
             &mode,
             &owner,

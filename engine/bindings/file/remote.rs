@@ -21,7 +21,7 @@ pub(super) struct Place {
 }
 
 /// Functions of every script: `die WORD`, `hex FILE` (its SHA-256 into `$h`), `follow` (links of `$p` until one is none),
-/// `facts FILE` (what `stat` knows).
+/// `facts FILE` (what `stat` knows), `clean_at_end` (of `$tmp` and `$bak`, however it ends), `make_parent`.
 const PRELUDE: &str = r#"LC_ALL=C; export LC_ALL; umask 077
 die() { printf 'error %s\n' "$1"; exit 70; }
 has() { command -v "$1" >/dev/null 2>&1; }
@@ -48,6 +48,17 @@ follow() {
 }
 facts() {
   stat -c "$1" "$3" 2>/dev/null || stat -f "$2" "$3" || die stat
+}
+clean() {
+  trap '' HUP INT TERM PIPE
+  [ -z "$job" ] || kill "$job" 2>/dev/null
+  rm -rf ${tmp:+"$tmp"} ${bak:+"$bak"}
+}
+clean_at_end() {
+  bak= job=
+  trap clean EXIT
+  # A shell that gets the signal while it is on its way out leaves the rest of the first trap undone.
+  trap 'clean; exit 129' HUP INT TERM PIPE
 }
 make_parent() {
   d=${p%/*}; d=${d:-/}
@@ -118,45 +129,49 @@ cat "$p"
 
 /// Writes standard input beside a file and makes it live at once.
 ///
-/// Arguments: path, (unused), parents, mode, owner:group, backup, validate, token, size (`-`: the first line of standard
+/// Arguments: path, parents, mode, owner:group, backup, validate, token, size (`-`: the first line of standard
 /// input is size and SHA-256), SHA-256, and what the file must still be (`absent` or a SHA-256).
-const PUT: &str = r#"p=$1 size=$9 sum=${10} tmp= bak=
-trap 'rm -f ${tmp:+"$tmp"} ${bak:+"$bak"}' EXIT
-trap 'exit 129' HUP INT TERM PIPE
+const PUT: &str = r#"p=$1 size=$8 sum=$9 tmp= bak=
+clean_at_end
 [ "$size" != - ] || IFS=' ' read -r size sum || die truncated
 if [ -d "$p" ] && ! [ -L "$p" ]; then die directory; fi
 if [ -e "$p" ] && ! [ -f "$p" ] && ! [ -L "$p" ]; then die special; fi
-make_parent "$3"
+make_parent "$2"
 b=${p##*/}; [ ${#b} -le 200 ] || b=long
-tmp=${d%/}/.$b.nlrun-$8
+tmp=${d%/}/.$b.nlrun-$7
 set -C; true >"$tmp" || die write; set +C
 cat >"$tmp" || die write
 [ "$(wc -c <"$tmp")" -eq "$size" ] || die truncated
 hex "$tmp" || die write
 [ -z "$sum" ] || [ "$h" = none ] || [ "$h" = "$sum" ] || die truncated
-mode=$4
+mode=$3
 if [ -f "$p" ] && ! [ -L "$p" ]; then
   old=$(facts '%a %u:%g' '%Mp%Lp %u:%g' "$p") || die stat
   new=$(facts '%a %u:%g' '%Mp%Lp %u:%g' "$tmp") || die stat
   mode=${mode:-${old%% *}}
-  case $5 in
+  case $4 in
     ?*:?*) ;;
     *) [ "${old#* }" = "${new#* }" ] || chown "${old#* }" "$tmp" || die owner;;
   esac
   if [ -e /sys/fs/selinux/enforce ] && has chcon; then chcon --reference="$p" "$tmp" 2>/dev/null; fi
 fi
-[ -z "$5" ] || chown "$5" "$tmp" || die owner
+[ -z "$4" ] || chown "$4" "$tmp" || die owner
 chmod "${mode:-644}" "$tmp" || die mode
 sync "$tmp" 2>/dev/null || sync
-[ -z "$7" ] || sh -c "$7" sh "$tmp" </dev/null >&2 || die validate
-case ${11} in
+if [ -n "$6" ]; then
+  # A shell heeds no signal while it waits for a command, but it does in `wait`.
+  sh -c "$6" sh "$tmp" </dev/null >&2 & job=$!
+  wait "$job" || die validate
+  job=
+fi
+case ${10} in
   '') ;;
   absent) if [ -e "$p" ]; then die meanwhile; fi;;
-  *) hex "$p" && { [ "$h" = none ] || [ "$h" = "${11}" ]; } || die meanwhile;;
+  *) hex "$p" && { [ "$h" = none ] || [ "$h" = "${10}" ]; } || die meanwhile;;
 esac
-if [ -n "$6" ] && [ -f "$p" ]; then
+if [ -n "$5" ] && [ -f "$p" ]; then
   bak=$p.$(date -u +%Y%m%dT%H%M%SZ)~
-  if [ -e "$bak" ]; then bak=${bak%~}-$8~; fi
+  if [ -e "$bak" ]; then bak=${bak%~}-$7~; fi
   cp -p "$p" "$bak" || die backup
 fi
 if ! mv -fT "$tmp" "$p" 2>/dev/null; then
@@ -189,8 +204,7 @@ echo ok
 
 /// Makes a symbolic link, replacing another one at once. Arguments: path, target, force, token, parents.
 const LINK: &str = r#"p=$1 tmp=
-trap 'rm -f ${tmp:+"$tmp"}' EXIT
-trap 'exit 129' HUP INT TERM PIPE
+clean_at_end
 if [ -d "$p" ] && ! [ -L "$p" ]; then die directory; fi
 if [ -e "$p" ] && ! [ -L "$p" ] && [ -z "$3" ]; then die exists; fi
 make_parent "$5"

@@ -97,7 +97,7 @@ impl Line {
     fn apply(&self, old: &[u8]) -> Vec<u8> {
         let mut lines = split(old);
         let ending = ending(&lines);
-        let matches = |line: &&[u8]| match &self.regex {
+        let matches = |line: &[u8]| match &self.regex {
             Some(pattern) => pattern.0.is_match(bare(line)),
             None => bare(line) == self.text.as_bytes(),
         };
@@ -105,9 +105,9 @@ impl Line {
             lines.retain(|line| !matches(line));
             return lines.concat();
         }
-        let is_there = |line: &&[u8]| bare(line) == self.text.as_bytes();
+        let is_there = |line: &[u8]| bare(line) == self.text.as_bytes();
         let new = [self.text.as_bytes(), ending].concat();
-        if let Some(at) = lines.iter().rposition(|line| matches(&line)) {
+        if let Some(at) = lines.iter().rposition(|line| matches(line)) {
             if bare(lines[at]) != self.text.as_bytes() {
                 let is_whole = lines[at].ends_with(b"\n");
                 let new = if is_whole { &new[..] } else { self.text.as_bytes() };
@@ -115,7 +115,7 @@ impl Line {
             }
             return old.to_vec();
         }
-        if lines.iter().any(|line| is_there(&line)) {
+        if lines.iter().any(|line| is_there(line)) {
             return old.to_vec();
         }
         insert(&lines, self.anchor.place(&lines), &new, ending)

@@ -65,8 +65,7 @@ echo end
 /// Arguments: path, token, parents, mode of the folder itself. The archive holds the files by number, `list` with a line
 /// `what/mode/owner/number/name` each, and `end`, without which it did not arrive whole.
 pub(super) const UNPACK: &str = r#"p=$1 tmp=
-trap 'rm -rf ${tmp:+"$tmp"}' EXIT
-trap 'exit 129' HUP INT TERM PIPE
+clean_at_end
 has tar || die no_tar
 if ! [ -d "$p" ]; then
   make_parent "$3"

@@ -379,7 +379,7 @@ impl<'a> Walker<'a> {
             }
             (Type::SecretName, Known::Text(name), _) => {
                 let Some(secrets) = self.context.secrets else { return };
-                if !secrets.contains(name) {
+                if !secrets.iter().any(|known| may_be(known, name)) {
                     let hint = did_you_mean(name, secrets.iter().map(String::as_str));
                     let found = Diagnostic::error("unknown-secret", format!("there is no secret `{name}`"));
                     self.add(found.maybe_hint(hint), start(place), name.chars().count() + 2);
@@ -434,6 +434,14 @@ fn hosts(known: Option<&Known>, path: Option<String>) -> Target {
         },
         _ => Target::Unknown { path },
     }
+}
+
+/// Whether a listed secret may be the one with this name.
+///
+/// An environment variable lists `db_root` and holds `db/root` as well as `db-root`.
+fn may_be(listed: &str, name: &str) -> bool {
+    let same = |(a, b): (char, char)| a == b.to_ascii_lowercase() || (a == '_' && !b.is_alphanumeric());
+    listed == name || (listed.len() == name.len() && listed.chars().zip(name.chars()).all(same))
 }
 
 fn library_takes(name: &str, count: usize) -> bool {

@@ -7,6 +7,7 @@ pub mod edit;
 pub mod encrypted;
 pub mod key;
 mod place;
+pub mod probe;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -168,6 +169,12 @@ impl Secrets {
             names.extend(self.list(&opened.source).unwrap_or_default());
         }
         names.into_iter().collect()
+    }
+
+    /// Returns the names of all secrets; `None` when a source cannot tell, so that a name not listed proves nothing.
+    pub fn all_names(&self) -> Option<Vec<String>> {
+        let can_tell = self.sources.iter().all(|opened| self.list(&opened.source).is_some());
+        can_tell.then(|| self.known_names())
     }
 
     /// Tells whether a secret exists, without decrypting or running anything.

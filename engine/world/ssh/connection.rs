@@ -25,6 +25,8 @@ pub(crate) struct Connection {
     running: AtomicUsize,
     ahead: Mutex<Option<oneshot::Receiver<Lease>>>,
     opens_ahead: bool,
+    /// How many commands were begun.
+    commands: AtomicUsize,
     patience: Duration,
     ends: Semaphore,
     shared: Arc<Shared>,
@@ -59,6 +61,7 @@ impl Connection {
             ahead: Mutex::new(None),
             // Network gear often allows one session, and an unused one can lock others out.
             opens_ahead: endpoint.posix && !endpoint.legacy,
+            commands: AtomicUsize::new(0),
             patience: endpoint.connect_timeout,
             via,
         }
@@ -94,8 +97,10 @@ impl Connection {
     }
 
     /// Opens the next channel while a command runs, so that the next command costs one round trip instead of two.
+    ///
+    /// Not for the first command: most hosts of a fan-out are sent only one.
     pub(super) fn open_ahead(self: &Arc<Self>) {
-        if !self.opens_ahead {
+        if !self.opens_ahead || self.commands.fetch_add(1, Ordering::Relaxed) == 0 {
             return;
         }
         let mut ahead = self.ahead.lock();

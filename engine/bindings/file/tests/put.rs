@@ -301,7 +301,7 @@ impl Effect for Cut {
         } else {
             ("10", whole[..5].to_vec())
         };
-        let arguments = [&self.place.path, "", "", "", "", "", "", "token", size, &sum, ""];
+        let arguments = [self.place.path.as_str(), "", "", "", "", "", "token", size, &sum, ""];
         self.place.run(permit, Script::Put, &arguments, stdin.into(), 1024).await.map(|_| Done::changed(()))
     }
 }

@@ -1,0 +1,108 @@
+//! A full disk, or a run log that may not grow: the run stops cleanly and goes on when there is room.
+
+use nlrun::model::run::{RunId, Status};
+
+use super::crash::settle;
+use super::{HOSTS, call, ledger, store, verified};
+use crate::support::project::{Output, Project};
+
+/// Acts, and output that random letters keep from being packed small.
+const RUNBOOK: &str = r#"
+const NEEDS = ["ssh.read", "ssh.exec"];
+defer(|| ssh_exec("h1", "echo undo >> done"));
+for i in 0..8 {
+    ssh_exec("h1", `echo act${i} >> done`);
+    ssh_read("h1", "head -c 6000 /dev/urandom | base64");
+    print(`after ${i}`);
+}
+each(hosts("web"), |h| ssh_exec(h, `echo ${h.name} >> done`));
+artifact("notes.txt", "kept");
+"#;
+
+fn says_that_it_is_full(output: &Output) {
+    let told = output.stderr.contains("run log") && output.stderr.contains("full");
+    assert!(told, "{}", output.stderr);
+}
+
+/// Demands that the stopped run left everything in order, then makes room and lets it go on.
+fn goes_on(project: &Project, make_room: impl FnOnce()) {
+    assert!(!ledger(project).contains_key("undo"), "a suspended run cleans up when it goes on");
+    make_room();
+    let status = verified(&store(project), 1);
+    assert!(matches!(status, Status::Running | Status::Interrupted), "{status}");
+    settle(project);
+    let done = ledger(project);
+    assert_eq!((done.len(), done.values().max()), (13, Some(&1)), "{done:?}");
+    assert_eq!(verified(&store(project), 1), Status::Done);
+}
+
+#[test]
+fn a_log_that_may_not_grow_stops_the_run_at_whatever_append_it_is() {
+    let mut stopped = 0;
+    let mut size = 0;
+    loop {
+        let project = Project::new().inventory(HOSTS).runbook("fills", RUNBOOK);
+        if size == 0 {
+            // What an empty log takes.
+            call(&project, ["replay", "1"]).ends(64);
+            size = std::fs::metadata(project.database()).unwrap().len();
+        }
+        size += 5000;
+        project.write("nlrun.yaml", &format!("state: {{dir: .nlrun, max_size: {size}}}\n"));
+        let output = call(&project, ["run", "fills"]);
+        if output.code == 0 {
+            break;
+        }
+        says_that_it_is_full(&output);
+        assert_eq!(output.code, 1, "{}", output.stderr);
+        stopped += 1;
+        if store(&project).reader().unwrap().run(RunId(1)).is_err() {
+            // There was not even room for the first event, so nothing has begun.
+            assert!(ledger(&project).is_empty());
+            continue;
+        }
+        goes_on(&project, || project.write("nlrun.yaml", "state: .nlrun\n"));
+    }
+    assert!(stopped > 8, "only {stopped} sizes were too small");
+}
+
+/// A file system in memory with a size of its own, gone when dropped.
+struct Small(std::path::PathBuf);
+
+impl Small {
+    fn mount(path: &std::path::Path) -> Option<Self> {
+        std::fs::create_dir_all(path).unwrap();
+        if !rustix::process::getuid().is_root() {
+            eprintln!("skipped: only root can mount a small file system");
+            return None;
+        }
+        let mounted = Self::run("mount", &["-t", "tmpfs", "-o", "size=200k", "tmpfs"], path);
+        if !mounted {
+            eprintln!("skipped: this machine does not let us mount a small file system");
+        }
+        mounted.then(|| Self(path.to_owned()))
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "the test makes a disk that is really full")]
+    fn run(program: &str, arguments: &[&str], path: &std::path::Path) -> bool {
+        let mut command = std::process::Command::new(program);
+        command.args(arguments).arg(path).stderr(std::process::Stdio::null());
+        command.status().is_ok_and(|status| status.success())
+    }
+}
+
+impl Drop for Small {
+    fn drop(&mut self) {
+        Self::run("umount", &[], &self.0);
+    }
+}
+
+#[test]
+fn a_disk_that_is_full_stops_the_run_and_it_goes_on_when_there_is_room() {
+    let project = Project::new().inventory(HOSTS).runbook("fills", RUNBOOK);
+    let Some(disk) = Small::mount(&project.path(".nlrun")) else { return };
+    let output = call(&project, ["run", "fills"]).ends(1);
+    says_that_it_is_full(&output);
+    goes_on(&project, || assert!(Small::run("mount", &["-o", "remount,size=20m"], &disk.0)));
+    drop(disk);
+}
