@@ -415,7 +415,7 @@ impl<E: Effect> Placed<'_, E> {
                         self.session.mark_changed();
                         return Ok(Answered::Unplanned);
                     }
-                    return Err(self.interrupted(failure).into());
+                    return Err(self.interrupted(failure));
                 }
                 let output: E::Output = serde_json::from_value(answer.value).map_err(|error| {
                     invalid(format!("the journal's answer at {} does not read back: {error}", self.address))
@@ -697,7 +697,7 @@ impl<E: Effect> Placed<'_, E> {
                     redacted,
                 };
                 gate.recorder.append(event).await?;
-                Err(self.interrupted(failure).into())
+                Err(self.interrupted(failure))
             }
         }
     }
