@@ -6,7 +6,7 @@ use std::time::Duration;
 use rhai::{Dynamic, EvalAltResult, NativeCallContext, Position};
 use serde_json::Value;
 
-use crate::bindings::outcome::Outcome;
+use crate::bindings::outcome::{Outcome, unanswered};
 use crate::bindings::value::{FailureValue, HostValue, SecretValue, json};
 use crate::gate::permit::invalid;
 use crate::gate::{Answered, Effect, Halt, Session, Stop};
@@ -53,14 +53,49 @@ impl From<Box<EvalAltResult>> for Raise {
 }
 
 impl Raise {
+    /// Returns the error of the call in this context; a stop knows where that stands.
+    pub(super) fn of_call(self, context: &NativeCallContext) -> Box<EvalAltResult> {
+        match self {
+            Self::Halt(Halt::Stop(stop)) => {
+                let stopped = Stopped { stop: *stop, site: Some(site_of(context)) };
+                EvalAltResult::ErrorTerminated(Dynamic::from(stopped), context.call_position()).into()
+            }
+            other => other.into_script(context.call_position()),
+        }
+    }
+
     /// Returns the error as Rhai carries it: a stop ends the script, a failure can be caught.
     pub fn into_script(self, at: Position) -> Box<EvalAltResult> {
         match self {
-            Self::Halt(Halt::Stop(stop)) => EvalAltResult::ErrorTerminated(Dynamic::from(*stop), at).into(),
+            Self::Halt(Halt::Stop(stop)) => {
+                let stopped = Stopped { stop: *stop, site: None };
+                EvalAltResult::ErrorTerminated(Dynamic::from(stopped), at).into()
+            }
             Self::Halt(Halt::Failure(failure)) => {
                 EvalAltResult::ErrorRuntime(Dynamic::from(FailureValue(Arc::new(*failure))), at).into()
             }
             Self::Script(error) => error,
+        }
+    }
+}
+
+/// A stop on its way through the script engine, which moves the position of what cannot be caught to the outermost call.
+#[derive(Debug, Clone)]
+pub struct Stopped {
+    /// Why.
+    pub stop: Stop,
+    /// Where the runbook asked for what was refused.
+    pub site: Option<Site>,
+}
+
+impl Stopped {
+    /// Reads the stop out of a script error, if it is one.
+    pub fn of(error: &EvalAltResult) -> Option<Self> {
+        match error.unwrap_inner() {
+            EvalAltResult::ErrorTerminated(value, _) => {
+                value.read_lock::<Self>().map(|stopped| stopped.clone())
+            }
+            _ => None,
         }
     }
 }
@@ -319,9 +354,7 @@ impl<'a> Call<'a> {
     pub fn perform<E: Effect>(&self, effect: &E) -> Result<E::Output, Raise> {
         match self.session.perform(Some(self.site.clone()), effect)? {
             Answered::Known(output, _) => Ok(output),
-            Answered::Unplanned => {
-                Err(Raise::from(Stop::PlanEnds { site: self.site.clone(), effect: E::NAME.to_owned() }))
-            }
+            Answered::Unplanned => Err(unanswered(&self.site, E::NAME)),
         }
     }
 
@@ -437,7 +470,7 @@ pub fn site_of(context: &NativeCallContext) -> Site {
 pub fn on_host(host: &Host, path: Option<&str>) -> Target {
     Target::Host {
         host: host.name.as_str().into(),
-        groups: Arc::new(host.groups.clone()),
+        groups: host.groups.clone(),
         path: path.map(str::to_owned),
     }
 }

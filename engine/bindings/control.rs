@@ -66,22 +66,26 @@ impl Effect for Random {
 #[derive(Serialize)]
 struct Sleep {
     ms: u64,
+    /// When that began which the answer measures: the pause alone, or the try before it, too.
+    #[serde(skip)]
+    begun: Instant,
 }
 
 impl Effect for Sleep {
     const NAME: &'static str = "clock.sleep";
     const KIND: Kind = Kind::Read;
-    type Output = ();
+    /// Milliseconds.
+    type Output = u64;
 
     fn target(&self) -> Target {
         Target::Run
     }
 
-    async fn perform(&self, permit: &Permit<'_>, _seen: &Seen<()>) -> Result<Done<()>, Failure> {
+    async fn perform(&self, permit: &Permit<'_>, _seen: &Seen<u64>) -> Result<Done<u64>, Failure> {
         if permit.mode() == Mode::Apply {
             permit.sleep(Duration::from_millis(self.ms)).await?;
         }
-        Ok(Done::ok(()))
+        Ok(Done::ok(self.begun.elapsed().as_millis() as u64))
     }
 }
 
@@ -210,7 +214,7 @@ fn random(call: &mut Call<'_>) -> Result<Dynamic, Raise> {
 
 fn sleep(call: &mut Call<'_>) -> Result<Dynamic, Raise> {
     let duration = call.duration(0)?;
-    call.perform(&Sleep { ms: duration.as_millis() as u64 })?;
+    call.perform(&Sleep { ms: duration.as_millis() as u64, begun: Instant::now() })?;
     Ok(Dynamic::UNIT)
 }
 
@@ -339,18 +343,47 @@ impl Patience {
     }
 
     /// Pauses before the next try; `false` when there is none.
-    fn pause(&self, call: &Call<'_>, tried: u64, waited: Duration) -> Result<bool, Raise> {
-        if self.times.is_some_and(|times| tried >= times) || self.limit.is_some_and(|limit| waited >= limit) {
+    ///
+    /// Time is counted as the journal has it, so that a resumed run tries as often as it did before.
+    fn pause(&self, call: &Call<'_>, tries: &mut Tries) -> Result<bool, Raise> {
+        let is_late = |waited: Duration| self.limit.is_some_and(|limit| waited >= limit);
+        if self.times.is_some_and(|times| tries.count >= times) || is_late(tries.waited) {
             return Ok(false);
         }
         // Plan mode tries once: nothing that was only listed will have happened meanwhile.
         if call.session.gate().mode == Mode::Plan {
             return Ok(false);
         }
-        let exponent = i32::try_from(tried.saturating_sub(1)).unwrap_or(i32::MAX).min(60);
-        let delay = self.delay.mul_f64(self.factor.powi(exponent)).min(Duration::from_secs(300));
-        call.perform(&Sleep { ms: delay.as_millis() as u64 })?;
-        Ok(true)
+        let exponent = i32::try_from(tries.count.saturating_sub(1)).unwrap_or(i32::MAX).min(60);
+        let mut delay = self.delay.mul_f64(self.factor.powi(exponent)).min(Duration::from_secs(300));
+        if let Some(limit) = self.limit {
+            delay = delay.min(limit.saturating_sub(tries.waited));
+        }
+        let took = call.perform(&Sleep { ms: delay.as_millis() as u64, begun: tries.begun })?;
+        let took = Duration::from_millis(took);
+        let is_late = is_late(tries.waited + took.saturating_sub(delay));
+        tries.waited += took;
+        Ok(!is_late)
+    }
+}
+
+/// How often something was tried, and how long.
+struct Tries {
+    count: u64,
+    /// Before the last try.
+    waited: Duration,
+    /// When the last try began.
+    begun: Instant,
+}
+
+impl Tries {
+    fn none() -> Self {
+        Self { count: 0, waited: Duration::ZERO, begun: Instant::now() }
+    }
+
+    fn next(&mut self) {
+        self.count += 1;
+        self.begun = Instant::now();
     }
 }
 
@@ -361,11 +394,9 @@ fn body_of(call: &Call<'_>) -> Result<FnPtr, Raise> {
 fn retry(call: &mut Call<'_>) -> Result<Dynamic, Raise> {
     let body = body_of(call)?;
     let patience = Patience::read(call, Some(3), None)?;
-    let mut waited = Duration::ZERO;
-    let mut tried = 0;
+    let mut tries = Tries::none();
     loop {
-        tried += 1;
-        let begun = Instant::now();
+        tries.next();
         let error = match body.call_within_context::<Dynamic>(call.context, ()) {
             Ok(value) => return Ok(value),
             Err(error) => error,
@@ -373,12 +404,10 @@ fn retry(call: &mut Call<'_>) -> Result<Dynamic, Raise> {
         if !error.unwrap_inner().is_catchable() || is_skip(&error) {
             return Err(error.into());
         }
-        waited += begun.elapsed();
-        let message = format!("try {tried} failed: {}", short(&error));
-        if !patience.pause(call, tried, waited)? {
+        let message = format!("try {} failed: {}", tries.count, short(&error));
+        if !patience.pause(call, &mut tries)? {
             return Err(error.into());
         }
-        waited += patience.delay;
         call.session.say(Level::Warn, &message, Some(call.site.clone()))?;
     }
 }
@@ -386,20 +415,18 @@ fn retry(call: &mut Call<'_>) -> Result<Dynamic, Raise> {
 fn wait_until(call: &mut Call<'_>) -> Result<Dynamic, Raise> {
     let body = body_of(call)?;
     let patience = Patience::read(call, None, Some(Duration::from_secs(600)))?;
-    let mut waited = Duration::ZERO;
-    let mut tried = 0;
+    let mut tries = Tries::none();
     loop {
-        tried += 1;
+        tries.next();
         let value = body.call_within_context::<Dynamic>(call.context, ())?;
         if value.is_bool() && value.as_bool().unwrap_or(false) || !(value.is_bool() || value.is_unit()) {
             return Ok(value);
         }
-        if !patience.pause(call, tried, waited)? {
+        if !patience.pause(call, &mut tries)? {
             let kind = "timed_out".to_owned();
-            let message = format!("the condition did not become true in {tried} tries");
+            let message = format!("the condition did not become true in {} tries", tries.count);
             return Err(Failure { kind, site: Some(call.site.clone()), ..invalid(message) }.into());
         }
-        waited += patience.delay;
     }
 }
 
@@ -423,10 +450,11 @@ fn short(error: &EvalAltResult) -> String {
 }
 
 fn lock(call: &mut Call<'_>) -> Result<Dynamic, Raise> {
-    let name = call.string(0)?;
     let body = body_of(call)?;
     let limit = call.option_duration("wait")?.unwrap_or(Duration::from_secs(3600));
     let gate = call.session.gate().clone();
+    // The name becomes that of a file.
+    let name = gate.redactor.text(&call.string(0)?).into_owned();
     if gate.mode == Mode::Plan || gate.replay {
         return Ok(body.call_within_context::<Dynamic>(call.context, ())?);
     }

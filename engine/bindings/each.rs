@@ -10,13 +10,14 @@ use parking_lot::Mutex;
 use rhai::{Dynamic, EvalAltResult, FnPtr, NativeCallContext, NativeCallContextStore};
 use serde_json::Value;
 
-use crate::bindings::call::{Current, HostsArgument};
+use crate::bindings::call::{Current, HostsArgument, Stopped};
 use crate::bindings::{Binding, Call, FailureValue, Function, HostResult, HostValue, Outcome, Raise, json};
 use crate::gate::permit::invalid;
 use crate::gate::session::is_unreachable;
 use crate::gate::{Answered, Deferred, Effect, Halt, Session, Stop, cancellation};
 use crate::model::event::{Event, Failure, Verdict};
 use crate::model::inventory::Host;
+use crate::model::run::Status;
 use crate::model::signature::{Opt, Param, Signature, Type};
 
 /// How many arms run at once unless the script says otherwise.
@@ -26,12 +27,52 @@ const MOST: i64 = 1000;
 /// The stack of an arm, reserved and not used unless scripts nest deeply; see `runner::language::STACK_SIZE`.
 const STACK: usize = 16 << 20;
 
+/// The option `parallel` of every function that takes an array of hosts.
+pub(super) const PARALLEL_OPTION: Opt = Opt {
+    name: "parallel",
+    ty: Type::Int,
+    doc: "With an array of hosts: how many at a time; 50 by default.",
+};
+
+/// Performs one effect on the host in argument 0, or one on each of an array of hosts.
+///
+/// `show` turns an answer into what the script gets, and is told whether something was changed.
+pub(super) fn each_host<E: Effect>(
+    call: &Call<'_>,
+    make: impl Fn(&Call<'_>, &Arc<Host>) -> Result<E, Raise>,
+    show: impl Fn(&E, E::Output, bool) -> Result<Dynamic, Raise>,
+) -> Result<Dynamic, Raise> {
+    match call.hosts(0)? {
+        HostsArgument::One(host) => {
+            let effect = make(call, &host)?;
+            let answered = call.session.perform(Some(call.site.clone()), &effect)?;
+            shown(call, &effect, answered, &show)
+        }
+        HostsArgument::Many(hosts) => {
+            let effects = hosts.iter().map(|host| make(call, host)).collect::<Result<Vec<_>, _>>()?;
+            fan_out(call, &hosts, &effects, show)
+        }
+    }
+}
+
+fn shown<E: Effect>(
+    call: &Call<'_>,
+    effect: &E,
+    answered: Answered<E::Output>,
+    show: impl Fn(&E, E::Output, bool) -> Result<Dynamic, Raise>,
+) -> Result<Dynamic, Raise> {
+    match answered {
+        Answered::Known(output, verdict) => show(effect, output, verdict == Verdict::Changed),
+        Answered::Unplanned => Ok(Outcome::unplanned(E::NAME, call.site.clone()).into()),
+    }
+}
+
 /// Performs one effect on each host, all on this thread of script.
-pub(super) fn fan_out<E: Effect>(
+fn fan_out<E: Effect>(
     call: &Call<'_>,
     hosts: &[Arc<Host>],
     effects: &[E],
-    show: impl Fn(&E, E::Output, bool) -> Outcome,
+    show: impl Fn(&E, E::Output, bool) -> Result<Dynamic, Raise>,
 ) -> Result<Dynamic, Raise> {
     let parallel = call.option_int("parallel", 1)?.map_or(PARALLEL, |n| n.min(MOST) as usize);
     let number = call.session.number();
@@ -59,9 +100,7 @@ pub(super) fn fan_out<E: Effect>(
         }
         let unplanned = matches!(outcome, Some(Answered::Unplanned)).then(|| call.site.clone());
         let value = match outcome {
-            Some(answered) => {
-                Dynamic::from(call.outcome::<E>(answered, |output, changed| show(effect, output, changed)))
-            }
+            Some(answered) => shown(call, effect, answered, &show)?,
             None => Dynamic::UNIT,
         };
         results.push(Dynamic::from(HostResult {
@@ -100,9 +139,6 @@ fn each(call: &mut Call<'_>) -> Result<Dynamic, Raise> {
     for size in order.batches(hosts.len()) {
         fan.batch(from, from + size);
         from += size;
-        if fan.is_over() {
-            break;
-        }
     }
     if let Some(error) = fan.stop.lock().take() {
         return Err(error.into());
@@ -126,7 +162,7 @@ fn skipped(call: &Call<'_>, number: u32, host: &Arc<Host>) -> Result<HostResult,
         host: Some(host.name.clone()),
         ..invalid("left out because too many hosts before it failed".to_owned())
     };
-    session.note(began(&session, host))?;
+    // It ends without having begun: that is how a resumed run knows it.
     session.note(ended(&session, host, Verdict::Skipped, Some(&failure)))?;
     call.session.gate().partial.store(true, Ordering::Relaxed);
     let failure = Some(Arc::new(failure));
@@ -218,36 +254,66 @@ struct Fan<'a> {
     stop: Mutex<Option<Box<EvalAltResult>>>,
 }
 
+/// Threads that run arms now, in all fan-outs of the process.
+static THREADS: AtomicUsize = AtomicUsize::new(0);
+
+/// One of the threads that fan-outs may have: `each` within `each` must not multiply them without bound.
+struct Slot;
+
+impl Slot {
+    fn take() -> Option<Self> {
+        let most = MOST as usize;
+        let more = |threads: usize| (threads < most).then_some(threads + 1);
+        THREADS.fetch_update(Ordering::AcqRel, Ordering::Acquire, more).is_ok().then_some(Self)
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        THREADS.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
 impl Fan<'_> {
-    /// Whether no further host may begin.
-    fn is_over(&self) -> bool {
-        self.halted.load(Ordering::Relaxed)
-            || self.order.max_failures.is_some_and(|most| self.failures.load(Ordering::Relaxed) > most)
+    /// Whether this arm's turn comes.
+    ///
+    /// What the run did before it was interrupted decides first: how fast the others fail is a matter of timing.
+    fn begins(&self, session: &Session) -> bool {
+        let journal = &session.gate().journal;
+        let failures = self.failures.load(Ordering::Relaxed);
+        !self.halted.load(Ordering::Relaxed)
+            && (journal.has_begun(session.branch())
+                || !journal.has_left_out(session.branch())
+                    && self.order.max_failures.is_none_or(|most| failures <= most))
     }
 
     fn batch(&self, from: usize, to: usize) {
         let next = AtomicUsize::new(from);
-        let workers = self.order.parallel.min(to - from);
         let work = || {
             loop {
                 let index = next.fetch_add(1, Ordering::Relaxed);
-                if index >= to || self.is_over() {
+                if index >= to {
                     return;
                 }
                 self.arm(index);
             }
         };
+        let is_cleaning = cancellation::Cleaning::is_on();
         std::thread::scope(|scope| {
-            for _ in 0..workers {
-                let thread = std::thread::Builder::new().stack_size(STACK);
-                if thread.spawn_scoped(scope, work).is_err() {
-                    // No more threads to be had: the ones that run do all the work, or else this one.
+            // This thread works, too: without it a fan-out within a fan-out could wait for threads that never come.
+            for _ in 1..self.order.parallel.min(to - from) {
+                let Some(slot) = Slot::take() else { break };
+                let work = &work;
+                let thread = std::thread::Builder::new().stack_size(STACK).spawn_scoped(scope, move || {
+                    let _slot = slot;
+                    let _cleaning = is_cleaning.then(cancellation::Cleaning::begin);
+                    work();
+                });
+                if thread.is_err() {
                     break;
                 }
             }
-            if workers == 0 {
-                work();
-            }
+            work();
         });
     }
 
@@ -255,6 +321,9 @@ impl Fan<'_> {
     fn arm(&self, index: usize) {
         let host = &self.hosts[index];
         let session = self.call.session.arm(self.number, &host.name, Some(host.clone()));
+        if !self.begins(&session) {
+            return;
+        }
         let run = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.run(&session, host)));
         let end = run.unwrap_or_else(|_| {
             Err(Raise::from(invalid("a function of nlrun broke; this is a bug".to_owned()))
@@ -296,12 +365,8 @@ impl Fan<'_> {
         let result = within(self.call.context, session, |context| {
             body.call_within_context::<Dynamic>(context, (HostValue(host.clone()),))
         });
-        let cleaned = run_clean_ups(session, self.call.context.engine());
-        match (result, cleaned) {
-            (Err(error), _) => Err(error),
-            (Ok(_), Err(stop)) => Err(Raise::from(stop).into_script(at)),
-            (Ok(value), Ok(())) => Ok(value),
-        }
+        run_clean_ups(session, self.call.context.engine(), result.as_ref().err().map(AsRef::as_ref))?;
+        result
     }
 }
 
@@ -323,37 +388,60 @@ pub(super) struct CleanUp {
     pub(super) context: NativeCallContextStore,
 }
 
-/// Runs the clean-ups of a branch, last one first, and notes each.
+/// Runs the clean-ups of a branch that ended, with an error or without, last one first, and notes each.
 ///
-/// A failed one does not keep the others from running. A stop does: after it, nothing may happen.
-pub fn run_clean_ups(session: &Session, engine: &rhai::Engine) -> Result<(), Stop> {
-    for deferred in session.take_deferred() {
+/// A failed one does not keep the others from running. In a suspended run none runs: it cleans up when it goes on.
+pub fn run_clean_ups(
+    session: &Session,
+    engine: &rhai::Engine,
+    ended: Option<&EvalAltResult>,
+) -> Result<(), Box<EvalAltResult>> {
+    let gate = session.gate();
+    let is_suspended = ended.is_some_and(suspends) || gate.recorder.is_broken();
+    let deferred = session.take_deferred();
+    if is_suspended {
+        return Ok(());
+    }
+    for deferred in deferred {
         let inner = session.clean_up(&deferred);
         let Deferred { site, body, .. } = deferred;
         let Some(clean_up) = body.downcast_ref::<CleanUp>() else { continue };
+        let place = site.as_ref().map(ToString::to_string).unwrap_or_default();
+        if gate.cancellation.is_now() {
+            gate.left_behind.lock().push(format!("the clean-up registered at {place} did not run"));
+            continue;
+        }
         let mut store = clean_up.context.clone();
         store.global.tag = Dynamic::from(inner.clone());
         let context = store.create_context(engine);
         let result = {
             let _cleaning = cancellation::Cleaning::begin();
             let _current = Current::set(&inner);
-            clean_up.body.call_within_context::<Dynamic>(&context, ())
+            let result = clean_up.body.call_within_context::<Dynamic>(&context, ());
+            // It may have registered some of its own.
+            run_clean_ups(&inner, engine, result.as_ref().err().map(AsRef::as_ref))?;
+            result
         };
-        let failure = result.err().map(|error| plain(&error));
+        let failure = match result {
+            Err(error) if suspends(&error) => return Err(error),
+            Err(error) => Some(gate.redactor.text(&plain(&error)).into_owned()),
+            Ok(_) => None,
+        };
         if let Some(failure) = &failure {
-            let place = site.as_ref().map(ToString::to_string).unwrap_or_default();
-            let text = session.gate().redactor.text(failure).into_owned();
-            session
-                .gate()
-                .left_behind
-                .lock()
-                .push(format!("the clean-up registered at {place} failed: {text}"));
+            gate.left_behind.lock().push(format!("the clean-up registered at {place} failed: {failure}"));
         }
-        let failure = failure.map(|text| session.gate().redactor.text(&text).into_owned());
         let branch = inner.branch().clone();
-        session.note(Event::CleanedUp { branch, failure, site })?;
+        session
+            .note(Event::CleanedUp { branch, failure, site })
+            .map_err(|stop| Raise::from(stop).into_script(rhai::Position::NONE))?;
     }
     Ok(())
+}
+
+/// Whether the run goes on later from where this ended it, so that nothing may be cleaned up now.
+fn suspends(error: &EvalAltResult) -> bool {
+    let stopped = Stopped::of(error);
+    stopped.is_some_and(|stopped| matches!(stopped.stop.status(), Status::InDoubt | Status::Interrupted))
 }
 
 /// Returns the innermost message of a script error, for people.
@@ -366,8 +454,8 @@ fn plain(error: &EvalAltResult) -> String {
             },
             None => value.to_string(),
         },
-        EvalAltResult::ErrorTerminated(value, _) => match value.read_lock::<Stop>() {
-            Some(stop) => stop.to_string(),
+        EvalAltResult::ErrorTerminated(value, _) => match Stopped::of(error) {
+            Some(stopped) => stopped.stop.to_string(),
             None => value.to_string(),
         },
         other => other.to_string(),
@@ -433,7 +521,7 @@ const OPTIONS: &[Opt] = &[
     Opt {
         name: "max_failures",
         ty: Type::Any,
-        doc: "Failed or unreachable hosts (a number or a share) after which no further host begins.",
+        doc: "How many hosts (a number or a share) may fail or be unreachable; with one more, no further host begins.",
     },
 ];
 

@@ -5,9 +5,11 @@
 mod call;
 mod control;
 mod each;
+mod file;
 mod inventory;
 mod outcome;
 mod ssh;
+mod sudo;
 mod value;
 mod wait;
 
@@ -16,7 +18,7 @@ use std::sync::{Arc, LazyLock};
 
 use rhai::{Dynamic, FuncRegistration, Module, NativeCallContext, RhaiFunc};
 
-pub use call::{Call, Current, Raise, session_of, site_of};
+pub use call::{Call, Current, Raise, Stopped, session_of, site_of};
 pub use each::run_clean_ups;
 pub use outcome::{Outcome, Result as HostResult};
 pub use value::{FailureValue, HostValue, SecretValue, json, to_dynamic};
@@ -43,7 +45,7 @@ pub struct Function {
 
 /// Every area.
 pub const ALL: &[&Binding] =
-    &[&control::BINDING, &each::BINDING, &inventory::BINDING, &ssh::BINDING, &wait::BINDING];
+    &[&control::BINDING, &each::BINDING, &file::BINDING, &inventory::BINDING, &ssh::BINDING, &wait::BINDING];
 
 /// Returns every signature.
 pub fn signatures() -> Vec<&'static Signature> {
@@ -72,10 +74,9 @@ fn register(module: &mut Module, function: &'static Function) {
         let types = vec![TypeId::of::<Dynamic>(); count];
         let run = move |context: Option<NativeCallContext>, arguments: &mut [&mut Dynamic]| {
             let context = context.expect("the function asks for its context");
-            let at = context.call_position();
             Call::new(&context, &function.signature, arguments)
                 .and_then(|mut call| (function.run)(&mut call))
-                .map_err(|raise| raise.into_script(at))
+                .map_err(|raise| raise.of_call(&context))
         };
         let native =
             RhaiFunc::Pure { func: Arc::new(run), has_context: true, is_pure: true, is_volatile: true };

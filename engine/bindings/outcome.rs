@@ -5,11 +5,13 @@ use std::sync::Arc;
 use rhai::{Dynamic, EvalAltResult, Module, Position};
 use serde_json::{Map, Value, json};
 
-use crate::bindings::call::Raise;
+use crate::bindings::call::{Current, Raise};
 use crate::bindings::value::{self, FailureValue, text, to_dynamic};
 use crate::gate::Stop;
 use crate::gate::permit::invalid;
+use crate::gate::session::UNKNOWN_OUTCOME;
 use crate::model::event::{Failure, Site, Verdict};
+use crate::model::run::Mode;
 
 /// The answer of an effect, or the knowledge that there is none yet.
 #[derive(Debug, Clone)]
@@ -41,10 +43,7 @@ impl Outcome {
     fn fields(&self) -> Answer<&Map<String, Value>> {
         match self {
             Self::Known(fields) => Ok(fields),
-            Self::Unplanned { effect, site } => {
-                Err(Raise::from(Stop::PlanEnds { site: site.clone(), effect: (*effect).to_owned() })
-                    .into_script(Position::NONE))
-            }
+            Self::Unplanned { effect, site } => Err(unanswered(site, effect).into_script(Position::NONE)),
         }
     }
 
@@ -79,6 +78,26 @@ impl Outcome {
     }
 }
 
+impl From<Outcome> for Dynamic {
+    fn from(outcome: Outcome) -> Self {
+        Dynamic::from(outcome)
+    }
+}
+
+fn is_plan() -> bool {
+    Current::session().is_none_or(|session| session.gate().mode == Mode::Plan)
+}
+
+/// Returns what reading an answer raises that nobody has: a plan ends there, a run fails.
+pub(super) fn unanswered(site: &Site, effect: &str) -> Raise {
+    if is_plan() {
+        return Stop::PlanEnds { site: site.clone(), effect: effect.to_owned() }.into();
+    }
+    let message =
+        format!("a person decided that `{effect}` happened ({site}); nobody knows what it answered");
+    Failure { kind: UNKNOWN_OUTCOME.to_owned(), ..invalid(message) }.into()
+}
+
 type Answer<T> = std::result::Result<T, Box<EvalAltResult>>;
 
 /// What one host of a fan-out came to: `.host .status .ok .changed .value .error`.
@@ -99,9 +118,10 @@ pub struct Result {
 impl Result {
     fn known(&self) -> Answer<&Self> {
         match &self.unplanned {
+            // Only its value is unknown when a person decided that the act happened.
+            Some(_) if !is_plan() => Ok(self),
             None => Ok(self),
-            Some(site) => Err(Raise::from(Stop::PlanEnds { site: site.clone(), effect: "each".to_owned() })
-                .into_script(Position::NONE)),
+            Some(site) => Err(unanswered(site, "each").into_script(Position::NONE)),
         }
     }
 

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use parking_lot::Mutex;
 
 use crate::gate::Stop;
+use crate::gate::cancellation::Cleaning;
 use crate::model::capability::Capability;
 use crate::model::effect::Target;
 
@@ -117,6 +118,10 @@ impl Authority {
         let Some(host) = target.host() else { return Ok(()) };
         {
             let mut written = self.written.lock();
+            if written.contains(host) && Cleaning::is_on() {
+                // What the run has changed it may put right, also after a no.
+                return Ok(());
+            }
             if !written.contains(host) {
                 if let Some(most) = self.max_hosts
                     && written.len() >= most

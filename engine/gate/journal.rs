@@ -8,6 +8,7 @@ use serde_json::Value;
 use crate::model::address::{Address, Branch};
 use crate::model::effect::Kind;
 use crate::model::event::{Event, Failure, Request, Verdict};
+use crate::model::run::Seq;
 
 /// What is recorded of one effect.
 #[derive(Debug, Clone, PartialEq)]
@@ -18,6 +19,8 @@ pub struct Recorded {
     pub pre: Value,
     /// How it ended; `None` when it was begun only.
     pub answer: Option<Answer>,
+    /// The events that hold its output, by stream.
+    pub output: Vec<(String, Seq)>,
 }
 
 /// The recorded end of an effect.
@@ -40,15 +43,20 @@ pub struct Journal {
     notes: HashMap<Branch, u32>,
     deferred: HashSet<Branch>,
     cleaned: HashSet<Branch>,
+    began: HashSet<Branch>,
+    left_out: HashSet<Branch>,
+    cancelled: Option<String>,
 }
 
 impl Journal {
     /// Folds one more event in; events come in order.
-    pub fn apply(&mut self, event: Event) {
+    pub fn apply(&mut self, seq: Seq, event: Event) {
+        self.note(&event);
         let effects = self.effects.get_mut();
         match event {
             Event::Intent { address, request, pre } => {
-                effects.insert(address, Recorded { request: *request, pre, answer: None });
+                effects
+                    .insert(address, Recorded { request: *request, pre, answer: None, output: Vec::new() });
             }
             Event::Outcome { address, verdict, value, failure, redacted, .. } => {
                 if let Some(recorded) = effects.get_mut(&address) {
@@ -58,28 +66,84 @@ impl Journal {
             }
             Event::Forecast { address, request, pre, .. } => {
                 // A planned effect was not performed; replaying a plan answers as the plan did.
-                effects.insert(address, Recorded { request: *request, pre, answer: None });
+                effects
+                    .insert(address, Recorded { request: *request, pre, answer: None, output: Vec::new() });
             }
-            Event::StepBegan { branch, .. }
-            | Event::StepEnded { branch, .. }
-            | Event::Message { branch, .. }
-            | Event::BranchBegan { branch, .. }
-            | Event::BranchEnded { branch, .. } => *self.notes.entry(branch).or_insert(0) += 1,
-            Event::Deferred { branch, .. } => {
-                self.deferred.insert(branch);
-            }
-            Event::CleanedUp { branch, .. } => {
-                self.cleaned.insert(branch);
+            Event::Output { address, stream, .. } => {
+                if let Some(recorded) = effects.get_mut(&address) {
+                    recorded.output.push((stream, seq));
+                }
             }
             Event::Started(_)
+            | Event::StepBegan { .. }
+            | Event::StepEnded { .. }
+            | Event::Message { .. }
+            | Event::BranchBegan { .. }
+            | Event::BranchEnded { .. }
+            | Event::Deferred { .. }
+            | Event::CleanedUp { .. }
+            | Event::Resumed { .. }
+            | Event::Interrupted { .. }
+            | Event::Lock { .. }
+            | Event::Artifact { .. }
+            | Event::Ended { .. } => {}
+            Event::CancelAsked { by, .. } => self.cancelled = Some(by),
+        }
+    }
+
+    /// Folds in what is not an effect.
+    fn note(&mut self, event: &Event) {
+        let branch = match event {
+            Event::StepBegan { branch, .. }
+            | Event::StepEnded { branch, .. }
+            | Event::Message { branch, .. } => branch,
+            Event::BranchBegan { branch, .. } => {
+                self.began.insert(branch.clone());
+                branch
+            }
+            Event::BranchEnded { branch, .. } => {
+                // An arm that ended without having begun is one whose turn never came.
+                if !self.began.contains(branch) {
+                    self.left_out.insert(branch.clone());
+                }
+                branch
+            }
+            Event::Deferred { branch, .. } => {
+                self.deferred.insert(branch.clone());
+                return;
+            }
+            Event::CleanedUp { branch, .. } => {
+                self.cleaned.insert(branch.clone());
+                return;
+            }
+            Event::Started(_)
+            | Event::Intent { .. }
+            | Event::Outcome { .. }
+            | Event::Forecast { .. }
             | Event::Resumed { .. }
             | Event::Interrupted { .. }
             | Event::Output { .. }
             | Event::Lock { .. }
             | Event::Artifact { .. }
             | Event::CancelAsked { .. }
-            | Event::Ended { .. } => {}
-        }
+            | Event::Ended { .. } => return,
+        };
+        *self.notes.entry(branch.clone()).or_insert(0) += 1;
+    }
+
+    /// Whether the run has begun this arm of a fan-out before: then it begins again, whatever failed meanwhile.
+    pub fn has_begun(&self, branch: &Branch) -> bool {
+        self.began.contains(branch)
+    }
+
+    /// Whether the run has left out this arm of a fan-out before: then its turn does not come now, either.
+    pub fn has_left_out(&self, branch: &Branch) -> bool {
+        self.left_out.contains(branch)
+    }
+
+    /// Returns who asked the run to end before it was interrupted: where its record ends, only clean-ups go on.
+    pub fn cancelled(&self) -> Option<&str> {
+        self.cancelled.as_deref()
     }
 
     /// Takes what is recorded at an address. Each address is asked for once, so memory shrinks as a resumed run goes on.
@@ -95,7 +159,7 @@ impl Journal {
     /// Forgets the notes, so that a replay shows all of them again.
     #[must_use]
     pub fn without_notes(self) -> Self {
-        Self { effects: self.effects, ..Self::default() }
+        Self { effects: self.effects, began: self.began, left_out: self.left_out, ..Self::default() }
     }
 
     /// Whether the run has recorded this note (a step, a message and the like), the `number`th of its branch.

@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use serde_json::Value;
 
 use crate::gate::authority::{Ask, Authority};
-use crate::gate::cancellation::Cancellation;
+use crate::gate::cancellation::{Cancellation, Cleaning};
 use crate::gate::effect::{Done, Doubt, Effect, Kept, Seen};
 use crate::gate::journal::{Journal, Recorded};
 use crate::gate::permit::{cancelled, failure, invalid};
@@ -22,7 +22,7 @@ use crate::model::effect::{Kind, Target};
 use crate::model::event::{Event, Failure, Level, Request, Site, Verdict};
 use crate::model::inventory::{Host, Inventory};
 use crate::model::plan::Expected;
-use crate::model::run::Mode;
+use crate::model::run::{Mode, Seq};
 use crate::model::secret::{Secret, SecretName};
 use crate::store::{NamedLock, Store};
 use crate::world::World;
@@ -64,6 +64,8 @@ pub struct Gate {
     pub params: serde_json::Map<String, Value>,
     /// Bridges from threads of script to the asynchronous world.
     pub runtime: tokio::runtime::Handle,
+    /// What plan mode promised of each target, so that effects on the same one build on each other.
+    pub promises: Mutex<HashMap<String, Arc<dyn std::any::Any + Send + Sync>>>,
     /// Connections resolved so far.
     pub endpoints: tokio::sync::Mutex<HashMap<String, Arc<Endpoint>>>,
     /// Failed checks of the run.
@@ -100,6 +102,14 @@ impl Gate {
         let endpoint = Arc::new(endpoint);
         self.endpoints.lock().await.insert(host.name.clone(), endpoint.clone());
         Ok(endpoint)
+    }
+
+    /// Ends a resumed run where its record does when somebody had asked it to end; clean-ups go on.
+    fn cancelled_before(&self) -> Option<Stop> {
+        let by = self.journal.cancelled().filter(|_| !Cleaning::is_on())?;
+        let stop = Stop::Cancelled { by: by.to_owned() };
+        self.cancellation.cancel(stop.clone());
+        Some(stop)
     }
 
     /// Gives a secret that the run has read before, from its source.
@@ -170,9 +180,12 @@ pub struct Deferred {
 pub enum Answered<O> {
     /// It was performed, or recorded before; in plan mode, promised.
     Known(O, Verdict),
-    /// Plan mode only lists it.
+    /// Plan mode only lists it; or a person decided that it happened before a crash, and its answer is lost.
     Unplanned,
 }
+
+/// The kind of the failure that stands for the answer of an act that a person says happened.
+pub const UNKNOWN_OUTCOME: &str = "unknown_outcome";
 
 /// One thread of script at the gate. Cheap to clone.
 #[derive(Clone)]
@@ -324,7 +337,7 @@ impl Session {
         let request = Request {
             effect: E::NAME.to_owned(),
             kind: E::KIND,
-            target: target.clone(),
+            target: recorded_target(&target, &gate.redactor),
             request: body,
             site: site.clone(),
         };
@@ -333,7 +346,12 @@ impl Session {
         match gate.journal.take(&placed.address) {
             Some(recorded) => placed.from_journal(recorded).await,
             None if gate.replay => Err(Stop::ReplayEnds(placed.address).into()),
-            None => placed.live().await,
+            None => {
+                if let Some(stop) = gate.cancelled_before() {
+                    return Err(stop.into());
+                }
+                placed.live().await
+            }
         }
     }
 
@@ -365,7 +383,7 @@ struct Placed<'a, E: Effect> {
 }
 
 impl<E: Effect> Placed<'_, E> {
-    fn gate(&self) -> &Gate {
+    fn gate(&self) -> &Arc<Gate> {
         &self.session.0.gate
     }
 
@@ -393,6 +411,10 @@ impl<E: Effect> Placed<'_, E> {
         match recorded.answer {
             Some(answer) if !(answer.redacted && live_again) => {
                 if let Some(failure) = answer.failure {
+                    if failure.kind == UNKNOWN_OUTCOME {
+                        self.session.mark_changed();
+                        return Ok(Answered::Unplanned);
+                    }
                     return Err(self.interrupted(failure).into());
                 }
                 let output: E::Output = serde_json::from_value(answer.value).map_err(|error| {
@@ -401,8 +423,13 @@ impl<E: Effect> Placed<'_, E> {
                 if answer.verdict == Verdict::Changed {
                     self.session.mark_changed();
                 }
-                let output = self.effect.restore(output, &self);
-                Ok(Answered::Known(output, answer.verdict))
+                let kept = Recalled { gate: self.gate(), output: &recorded.output, lost: Mutex::default() };
+                let output = self.effect.restore(output, &kept);
+                // What the log has lost is a failure, never an empty text.
+                match kept.lost.into_inner() {
+                    Some(failure) => Err(failure.into()),
+                    None => Ok(Answered::Known(output, answer.verdict)),
+                }
             }
             None if self.gate().replay && self.gate().mode == Mode::Plan => {
                 self.session.mark_unplanned();
@@ -430,12 +457,7 @@ impl<E: Effect> Placed<'_, E> {
             Ok(Doubt::Unknown) | Err(_) => {}
         }
         if decision == Some("done") {
-            let failure = Failure {
-                kind: "unknown_outcome".to_owned(),
-                message: "a person decided that it happened; its answer is not known".to_owned(),
-                ..invalid(String::new())
-            };
-            return self.finish(Err(failure), &Seen::unknown(), &permit, Instant::now()).await;
+            return self.decided().await;
         }
         Err(Stop::InDoubt {
             address: self.address.clone(),
@@ -443,6 +465,27 @@ impl<E: Effect> Placed<'_, E> {
             target: self.target.to_string(),
         }
         .into())
+    }
+
+    /// Records that a person says that an act in doubt happened; nobody knows its answer.
+    async fn decided(self) -> Result<Answered<E::Output>, Halt> {
+        let failure = Failure {
+            kind: UNKNOWN_OUTCOME.to_owned(),
+            host: self.target.host().map(str::to_owned),
+            ..invalid("a person decided that it happened; its answer is not known".to_owned())
+        };
+        let event = Event::Outcome {
+            address: self.address.clone(),
+            verdict: Verdict::Changed,
+            value: Value::Null,
+            failure: Some(Box::new(failure)),
+            ms: 0,
+            diff: None,
+            redacted: false,
+        };
+        self.gate().recorder.append(event).await?;
+        self.session.mark_changed();
+        Ok(Answered::Unplanned)
     }
 
     async fn live(self) -> Result<Answered<E::Output>, Halt> {
@@ -662,13 +705,25 @@ impl<E: Effect> Placed<'_, E> {
     /// A failure because of a cancelled run is a stop.
     fn interrupted(&self, failure: Failure) -> Halt {
         match failure.kind.as_str() {
-            "cancelled" => match self.gate().cancellation.reason() {
-                Some(stop) => stop.into(),
-                None => failure.into(),
-            },
+            "cancelled" => {
+                let stop = self.gate().cancellation.reason().or_else(|| self.gate().cancelled_before());
+                stop.map_or_else(|| failure.into(), Halt::from)
+            }
             "unrecorded" => Stop::Unrecorded(failure.message).into(),
             _ => failure.into(),
         }
+    }
+}
+
+/// Returns a target as it may be recorded: a path can come from a command's output.
+fn recorded_target(target: &Target, redactor: &Redactor) -> Target {
+    match target {
+        Target::Host { host, groups, path: Some(path) } => Target::Host {
+            host: host.clone(),
+            groups: groups.clone(),
+            path: Some(redactor.text(path).into_owned()),
+        },
+        Target::Run | Target::Host { path: None, .. } | Target::Named { .. } => target.clone(),
     }
 }
 
@@ -677,14 +732,26 @@ pub fn is_unreachable(failure: &Failure) -> bool {
     matches!(failure.kind.as_str(), "unreachable" | "refused" | "host_key" | "authentication")
 }
 
-impl<E: Effect> Kept for Placed<'_, E> {
+/// The kept output of a recorded effect.
+struct Recalled<'a> {
+    gate: &'a Gate,
+    output: &'a [(String, Seq)],
+    lost: Mutex<Option<Failure>>,
+}
+
+impl Kept for Recalled<'_> {
     fn stream(&self, stream: &str, limit: usize) -> Result<Vec<u8>, Failure> {
-        let kept = self.gate().kept.lock();
-        let reader = kept.as_ref().ok_or_else(|| invalid("the run log is not open".to_owned()))?;
-        let run = self.gate().recorder.run();
-        let (mut bytes, _) =
-            reader.output(run, &self.address, stream, limit).map_err(|error| invalid(sentence(&error)))?;
-        bytes.truncate(limit);
-        Ok(bytes)
+        let kept = self.gate.kept.lock();
+        let events: Vec<Seq> =
+            self.output.iter().filter(|(name, _)| name == stream).map(|(_, seq)| *seq).collect();
+        let found = match kept.as_ref() {
+            Some(reader) => reader
+                .joined(self.gate.recorder.run(), &events, limit)
+                .map_err(|error| invalid(sentence(&error))),
+            None => Err(invalid("the run log is not open".to_owned())),
+        };
+        found.inspect_err(|failure| {
+            self.lost.lock().get_or_insert_with(|| failure.clone());
+        })
     }
 }

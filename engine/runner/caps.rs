@@ -145,7 +145,6 @@ mod tests {
         let expected = "const NEEDS = [
     \"file.put:@edge:/etc/motd\",
     \"file.put:@edge:/etc/x\\\"y\",
-    \"report.write\",
     \"secret.read:db/root\",
     \"ssh.exec:@edge\",
     \"ssh.read\",

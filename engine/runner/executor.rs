@@ -40,20 +40,22 @@ pub struct Ending {
 
 /// Runs the pinned scripts of a run; returns when the last clean-up has ended.
 ///
-/// The script gets a thread of its own: it blocks, and it needs a deep stack.
-pub fn execute(gate: &Arc<Gate>, sources: &Arc<Pinned>, entry: &str, limits: &Limits) -> Ending {
+/// The script gets a thread of its own: it blocks, and it needs a deep stack. The caller's thread drives the world.
+pub async fn execute(gate: Arc<Gate>, sources: Arc<Pinned>, entry: String, limits: Limits) -> Ending {
     let guard = Guard::new(Some(limits.timeout), limits.operations, limits.memory, Box::new(resident::bytes));
-    let watch = gate.runtime.spawn(watch(gate.clone(), guard.clone(), limits.timeout));
-    let script = Script { gate, sources, entry, limits, guard };
-    let ending = std::thread::scope(|scope| {
-        let thread = std::thread::Builder::new().name("script".to_owned()).stack_size(STACK_SIZE);
-        let thread = thread.spawn_scoped(scope, || script.run());
-        match thread.map(std::thread::ScopedJoinHandle::join) {
-            Ok(Ok(ending)) => ending,
-            Ok(Err(_)) => broken("nlrun itself broke while it ran the script; this is a bug".to_owned()),
-            Err(error) => broken(format!("no thread for the script: {error}")),
-        }
+    let watch = tokio::spawn(watch(gate.clone(), guard.clone(), limits.timeout));
+    let (sender, receiver) = tokio::sync::oneshot::channel();
+    let thread = std::thread::Builder::new().name("script".to_owned()).stack_size(STACK_SIZE);
+    let thread = thread.spawn(move || {
+        let script = Script { gate: &gate, sources: &sources, entry: &entry, limits: &limits, guard };
+        let _ = sender.send(script.run());
     });
+    let ending = match thread {
+        Ok(_) => receiver.await.unwrap_or_else(|_| {
+            broken("nlrun itself broke while it ran the script; this is a bug".to_owned())
+        }),
+        Err(error) => broken(format!("no thread for the script: {error}")),
+    };
     watch.abort();
     ending
 }
@@ -111,11 +113,11 @@ impl Script<'_> {
             }
         });
         let outcome = self.evaluate(&engine);
-        let mut ending = match outcome {
-            Ok(value) => self.returned(&value),
-            Err(error) => self.raised(&error),
+        let mut ending = match &outcome {
+            Ok(value) => self.returned(value),
+            Err(error) => self.raised(error),
         };
-        self.clean_up(&session, &engine, &mut ending);
+        self.clean_up(&session, &engine, outcome.as_ref().err().map(AsRef::as_ref), &mut ending);
         self.judge(&mut ending);
         ending
     }
@@ -138,24 +140,26 @@ impl Script<'_> {
 
     fn raised(&self, error: &EvalAltResult) -> Ending {
         let mut ending = broken(String::new());
-        let stop = match error.unwrap_inner() {
+        let stopped = bindings::Stopped::of(error).or_else(|| match error.unwrap_inner() {
             EvalAltResult::ErrorTerminated(value, _) => {
-                let stop = value.read_lock::<Stop>().map(|stop| stop.clone());
-                let ended = value.read_lock::<Ended>().map(|ended| *ended);
-                stop.or_else(|| ended.map(|ended| self.limit(ended)))
+                let ended = value.read_lock::<Ended>().map(|ended| *ended)?;
+                Some(bindings::Stopped { stop: self.limit(ended), site: None })
             }
             _ => None,
-        };
+        });
         let functions: Vec<&str> = bindings::signatures().iter().map(|signature| signature.name).collect();
         let mut found = failure::explain(error, self.entry, self.sources.as_ref(), &functions);
-        if let Some(stop) = stop {
+        if let Some(bindings::Stopped { stop, site }) = stopped {
+            if let Some(site) = site.filter(|site| site.line > 0) {
+                found = failure::stands_at(found, &site, self.sources.as_ref());
+            }
             ending.status = stop.status();
             if let Stop::PlanEnds { site, .. } = &stop {
                 ending.incomplete = Some(site.to_string());
             }
             found.code = "stopped".into();
             found.message = stop.to_string();
-            found.hint = stop.hint();
+            found.hint = stop.hint().map(|hint| self.gate.redactor.text(&hint).into_owned());
             if matches!(stop, Stop::PlanEnds { .. } | Stop::ReplayEnds(_)) && self.gate.mode == Mode::Plan {
                 ending.error = None;
                 return ending;
@@ -187,19 +191,17 @@ impl Script<'_> {
         }
     }
 
-    /// Runs the clean-ups of the run, unless nothing more may happen; lists what stays behind.
-    fn clean_up(&self, session: &Session, engine: &Engine, ending: &mut Ending) {
-        let suspended = matches!(ending.status, Status::InDoubt | Status::Interrupted);
-        if suspended || self.gate.cancellation.is_now() || self.gate.recorder.is_broken() {
-            for deferred in session.take_deferred() {
-                let site = deferred.site.as_ref().map(Site::to_string).unwrap_or_default();
-                // A suspended run cleans up when it goes on.
-                if !suspended {
-                    ending.left_behind.push(format!("the clean-up registered at {site} did not run"));
-                }
-            }
-        } else if let Err(stop) = bindings::run_clean_ups(session, engine) {
-            ending.left_behind.push(stop.to_string());
+    /// Runs the clean-ups of the run, unless it is suspended; lists what stays behind.
+    fn clean_up(
+        &self,
+        session: &Session,
+        engine: &Engine,
+        ended: Option<&EvalAltResult>,
+        ending: &mut Ending,
+    ) {
+        if let Err(error) = bindings::run_clean_ups(session, engine, ended) {
+            // What suspends the run within a clean-up counts for more than how the script itself ended.
+            *ending = self.raised(&error);
         }
         ending.left_behind.append(&mut self.gate.left_behind.lock());
     }
@@ -212,6 +214,12 @@ impl Script<'_> {
             ending.status = stop.status();
         }
         if ending.status != Status::Done {
+            return;
+        }
+        if let (None, Some(stop)) = (&ending.error, self.unasked()) {
+            ending.status = stop.status();
+            let error = Diagnostic::error("stopped", stop.to_string()).maybe_hint(stop.hint());
+            ending.error = Some(Box::new(error));
             return;
         }
         let checks = self.gate.checks.lock();
@@ -227,6 +235,19 @@ impl Script<'_> {
         } else if self.gate.partial.load(Ordering::Relaxed) {
             ending.status = Status::Partial;
         }
+    }
+}
+
+impl Script<'_> {
+    /// Returns the divergence of a script that came to its end without asking for all that is recorded.
+    fn unasked(&self) -> Option<Stop> {
+        let (address, kind, effect) = self.gate.journal.left().into_iter().min()?;
+        Some(Stop::Diverged {
+            address,
+            expected: format!("the journal has {kind} `{effect}`"),
+            found: "nothing there".to_owned(),
+            hint: "does the script depend on something that is not journaled?".to_owned(),
+        })
     }
 }
 
@@ -257,10 +278,9 @@ impl Steps for Noted {
             line: at.line().unwrap_or(0) as u32,
             column: at.position().unwrap_or(0) as u32,
         };
-        let name = name.to_owned();
         Self::note(context, at, |session| Event::StepBegan {
             branch: session.branch().clone(),
-            name,
+            name: session.gate().redactor.text(name).into_owned(),
             site: Some(site),
         })
     }
@@ -286,10 +306,9 @@ impl Steps for Noted {
             Err(error) if matches!(error.unwrap_inner(), EvalAltResult::ErrorTerminated(..)) => return Ok(()),
             Err(_) => Verdict::Failed,
         };
-        let name = name.to_owned();
         Self::note(context, at, |session| Event::StepEnded {
             branch: session.branch().clone(),
-            name,
+            name: session.gate().redactor.text(name).into_owned(),
             verdict,
             ms,
         })

@@ -3,6 +3,7 @@
 use rhai::{EvalAltResult, ParseError};
 
 use crate::model::diagnostic::{Diagnostic, Frame};
+use crate::model::event::Site;
 use crate::model::nearest::nearest;
 use crate::runner::guard::Ended;
 use crate::runner::sources::Sources;
@@ -60,6 +61,13 @@ pub fn explain(error: &EvalAltResult, entry: &str, sources: &dyn Sources, functi
     };
     found.frames = frames;
     found
+}
+
+/// Moves a finding to the place of a call.
+pub fn stands_at(found: Diagnostic, site: &Site, sources: &dyn Sources) -> Diagnostic {
+    let text = sources.text(&site.file).unwrap_or_default();
+    let (line, column) = (site.line as usize, site.column as usize);
+    found.at(&site.file, &text, line, column, word_length(&text, line, column))
 }
 
 /// Returns the length of the name or operator at a place, at least 1.

@@ -26,6 +26,8 @@ pub struct Guard {
     started: Instant,
     timeout: Option<Duration>,
     operations: AtomicU64,
+    /// Operations of clean-ups, which have a budget of their own: the script may have used up its.
+    cleaning: AtomicU64,
     budget: u64,
     resident: Resident,
     memory: u64,
@@ -78,6 +80,7 @@ impl Guard {
             started: Instant::now(),
             timeout,
             operations: AtomicU64::new(0),
+            cleaning: AtomicU64::new(0),
             budget,
             resident,
             memory,
@@ -116,9 +119,8 @@ impl Guard {
         if self.is_cancelled_now() || (self.is_cancelled() && !cleaning) {
             return Some(Ended::Cancelled);
         }
-        if operation.is_multiple_of(LOT)
-            && self.operations.fetch_add(LOT, Ordering::Relaxed) + LOT > self.budget
-        {
+        let operations = if cleaning { &self.cleaning } else { &self.operations };
+        if operation.is_multiple_of(LOT) && operations.fetch_add(LOT, Ordering::Relaxed) + LOT > self.budget {
             return Some(Ended::Operations { budget: self.budget });
         }
         if !operation.is_multiple_of(LOOK) {

@@ -1,10 +1,13 @@
 //! The project: the nearest folder upwards with `nlrun.yaml`, and what that file says.
 
 use std::ffi::OsString;
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use serde::Deserialize;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Error, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 
 use crate::model::{duration, yaml};
 use crate::store::Keep;
@@ -29,13 +32,35 @@ pub struct Config {
 }
 
 /// Where the run log lives: a folder, or a map with a size limit.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(untagged)]
+#[derive(Debug, Clone)]
 pub enum StateConfig {
     /// The folder.
     Folder(PathBuf),
     /// The folder and more.
     Full(State),
+}
+
+// By hand: of an untagged enum that fits nothing, serde tells only its name.
+impl<'de> Deserialize<'de> for StateConfig {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Either;
+        impl<'de> Visitor<'de> for Either {
+            type Value = StateConfig;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a folder, or a mapping with `dir` and `max_size`")
+            }
+
+            fn visit_str<E: Error>(self, folder: &str) -> Result<StateConfig, E> {
+                Ok(StateConfig::Folder(folder.into()))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<StateConfig, A::Error> {
+                State::deserialize(MapAccessDeserializer::new(map)).map(StateConfig::Full)
+            }
+        }
+        deserializer.deserialize_any(Either)
+    }
 }
 
 /// The long form of `state:`.
@@ -71,27 +96,38 @@ impl Retention {
     }
 }
 
-fn age<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+fn age<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
     let text = Option::<String>::deserialize(deserializer)?;
-    text.map(|text| duration::parse(&text).map_err(serde::de::Error::custom)).transpose()
+    text.map(|text| duration::parse(&text).map_err(Error::custom)).transpose()
 }
 
-fn size<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum Size {
-        Bytes(u64),
-        Text(String),
+fn size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+    struct Size;
+    impl Visitor<'_> for Size {
+        type Value = Option<u64>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a size such as `500MiB`")
+        }
+
+        fn visit_unit<E: Error>(self) -> Result<Option<u64>, E> {
+            Ok(None)
+        }
+
+        fn visit_u64<E: Error>(self, bytes: u64) -> Result<Option<u64>, E> {
+            Ok(Some(bytes))
+        }
+
+        fn visit_i64<E: Error>(self, bytes: i64) -> Result<Option<u64>, E> {
+            u64::try_from(bytes).map(Some).map_err(|_| E::custom(format!("`{bytes}` is not a size")))
+        }
+
+        fn visit_str<E: Error>(self, text: &str) -> Result<Option<u64>, E> {
+            let wrong = || E::custom(format!("`{text}` is not a size such as `500MiB`"));
+            parse_size(text).map(Some).ok_or_else(wrong)
+        }
     }
-    let bytes = |text: &str| {
-        parse_size(text)
-            .ok_or_else(|| serde::de::Error::custom(format!("`{text}` is not a size such as `500MiB`")))
-    };
-    match Option::<Size>::deserialize(deserializer)? {
-        None => Ok(None),
-        Some(Size::Bytes(number)) => Ok(Some(number)),
-        Some(Size::Text(text)) => bytes(&text).map(Some),
-    }
+    deserializer.deserialize_any(Size)
 }
 
 /// Reads a size: bytes, or with `KiB MiB GiB` (also `K M G`, which mean the same).
@@ -230,9 +266,13 @@ impl Project {
     pub fn runbook(&self, name: &str, cwd: &Path) -> Result<String, ProjectError> {
         let mut tried = Vec::new();
         let below = self.root.join("runbooks");
-        for path in
-            [cwd.join(name), self.root.join(name), below.join(name), below.join(format!("{name}.rhai"))]
-        {
+        let mut places =
+            [cwd.join(name), self.root.join(name), below.join(name), below.join(format!("{name}.rhai"))];
+        if !name.contains('/') && !name.ends_with(".rhai") {
+            // A bare word is a name: some other file here may be called the same.
+            places.reverse();
+        }
+        for path in places {
             if path.is_file() {
                 let read = |source| ProjectError::Read { path: path.clone(), source };
                 let real = path.canonicalize().map_err(read)?;

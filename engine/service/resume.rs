@@ -61,7 +61,7 @@ impl Project {
             Some(digest) => Some(super::apply::expected_again(&reader, digest, start.beyond, run)?),
             None => None,
         };
-        let past = Past { journal, expected, decisions, replay: false };
+        let past = Past { journal, expected, decisions, replay: false, asks: reader.asks(run)?.len() };
         self.live(place, store, prepared, start.mode, hands, past, Recorder::Log(log))
     }
 
@@ -97,7 +97,7 @@ fn read(reader: &Reader, run: RunId) -> Result<(Start, Journal), ServiceError> {
             after = record.seq;
             match record.event {
                 Event::Started(event) => start = Some(*event),
-                event => journal.apply(event),
+                event => journal.apply(record.seq, event),
             }
         }
         if is_last {

@@ -165,7 +165,7 @@ fn jump_host(text: &str, inventory: &Inventory) -> Result<Host, EndpointError> {
         name: address.to_owned(),
         connection,
         vars: serde_json::Map::new(),
-        groups: std::collections::BTreeSet::new(),
+        groups: std::sync::Arc::default(),
     })
 }
 

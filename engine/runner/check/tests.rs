@@ -274,7 +274,7 @@ fn each_mistake_is_found_where_it_is() {
             "const NEEDS = [\"file.put:edge-*:/etc/**\"];\nlet p = print(\"\"); file_put(\"edge-1\", p, #{ content: \"\" });",
             &[],
         ),
-        ("const NEEDS = [];\nreport(#{ a: 1 });", &["missing-need 2:1+6"]),
+        ("const NEEDS = [];\nreport(#{ a: 1 });", &[]),
         (
             "const NEEDS = [\"ssh.exec\"];\nimport \"apt\" as apt;\napt::upgrade(\"db-1\");",
             &["missing-need 4:59+8"],
@@ -351,7 +351,7 @@ fn findings_carry_file_and_line_and_several_are_told() {
     let said: Vec<_> = checked
         .diagnostics
         .iter()
-        .map(|d| (d.code, d.file.as_str(), d.line, d.source_line.as_deref().unwrap_or_default()))
+        .map(|d| (d.code.as_ref(), d.file.as_str(), d.line, d.source_line.as_deref().unwrap_or_default()))
         .collect();
     assert_eq!(
         said,
@@ -372,7 +372,7 @@ fn imported_scripts_have_no_effect_of_their_own() {
         ("a.rhai", "import \"./b\" as b;"),
         ("b.rhai", "ssh_exec(\"db-1\", \"x\");\nfn f() { report(#{}) }"),
     ]);
-    let said: Vec<_> = found.diagnostics.iter().map(|d| (d.code, d.file.as_str(), d.line)).collect();
+    let said: Vec<_> = found.diagnostics.iter().map(|d| (d.code.as_ref(), d.file.as_str(), d.line)).collect();
     assert_eq!(said, [("import-effect", "b.rhai", 1)]);
 }
 

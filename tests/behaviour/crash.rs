@@ -1,0 +1,235 @@
+//! `kill -9` after every event of a run: resumed, it ends as an uninterrupted run does, and no act happens twice.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use nlrun::model::address::Address;
+use nlrun::model::event::{Event, Verdict};
+use nlrun::model::run::Status;
+use serde_json::Value;
+
+use super::{HOSTS, call, events, finish, ledger, store, verified};
+use crate::support::project::Project;
+
+/// Reads, ensures, acts, a fan-out with clean-ups, an act on many hosts, a lock, a caught failure.
+const RUNBOOK: &str = r#"
+const NEEDS = ["ssh.read", "ssh.exec"];
+let who = ssh_read("localhost", "echo hello").out;
+step "prepare" {
+    print(`prepare ${who}`);
+    ssh_exec("localhost", "echo prepare >> done");
+    defer(|| ssh_exec("localhost", "echo undo >> done"));
+    artifact("notes.txt", `for ${who}`);
+}
+let number = random(1000000);
+step "fan out" {
+    let results = each(hosts("web"), #{ parallel: 2 }, |h| {
+        let up = ssh_read(h, "echo up").out;
+        ssh_exec(h, `echo one-${h.name} >> done`);
+        defer(|| ssh_exec(h, `echo undo-${h.name} >> done`));
+        if h.name == "h3" { skip_host("not today") }
+        warn(`done ${h.name} ${up}`);
+        h.name
+    });
+    print(`results ${results.len()}`);
+}
+ssh_exec(hosts("web"), "echo many >> done");
+lock("db", || ssh_exec("localhost", "echo locked >> done"));
+try { ssh_exec("localhost", "echo bad >> done; exit 3") } catch (e) { print("caught") }
+if who != ssh_read("localhost", "echo hello").out { fail("the output of two tries was joined") }
+report(#{ hosts: 4 });
+"end"
+"#;
+
+fn project() -> Project {
+    Project::new().inventory(HOSTS).runbook("crash", RUNBOOK)
+}
+
+/// What a run came to, without what may differ from run to run: times, random numbers, answers that nobody knows.
+#[derive(Debug, PartialEq)]
+struct Trace {
+    effects: BTreeMap<Address, (String, Verdict, Value)>,
+    said: BTreeMap<String, usize>,
+    result: Value,
+}
+
+fn trace(events: &[Event]) -> Trace {
+    let mut trace = Trace { effects: BTreeMap::new(), said: BTreeMap::new(), result: Value::Null };
+    let mut asked = BTreeMap::new();
+    let mut say = |text: String| *trace.said.entry(text).or_default() += 1;
+    for event in events {
+        match event {
+            Event::Intent { address, request, .. } => {
+                asked.insert(address.clone(), request.effect.clone());
+            }
+            Event::Outcome { address, verdict, value, failure, .. } => {
+                let mut value = value.clone();
+                if let Some(fields) = value.as_object_mut() {
+                    fields.remove("ms");
+                }
+                let effect = asked[address].clone();
+                if effect == "random.number" || failure.as_ref().is_some_and(|f| f.kind == "unknown_outcome")
+                {
+                    value = Value::Null;
+                }
+                let again = trace.effects.insert(address.clone(), (effect, *verdict, value));
+                assert!(again.is_none(), "{address} has two outcomes");
+            }
+            Event::StepBegan { name, branch, .. } => say(format!("step {branch} {name}")),
+            Event::StepEnded { name, verdict, .. } => say(format!("step ended {name} {verdict:?}")),
+            Event::Message { text, branch, .. } => say(format!("{branch} {text}")),
+            Event::BranchBegan { branch, .. } => say(format!("arm {branch}")),
+            Event::BranchEnded { branch, verdict, .. } => say(format!("arm ended {branch} {verdict:?}")),
+            Event::Deferred { branch, .. } => say(format!("deferred {branch}")),
+            Event::CleanedUp { branch, failure, .. } => say(format!("cleaned up {branch} {failure:?}")),
+            Event::Ended { status: Status::Done, result, .. } => trace.result = result.clone(),
+            _ => {}
+        }
+    }
+    trace
+}
+
+/// The line that an act writes into the ledger.
+fn line(command: &Value) -> String {
+    let words: Vec<&str> = command.as_str().unwrap().split([' ', ';']).collect();
+    words[1].to_owned()
+}
+
+/// Decides about every act in doubt by what the ledger says.
+pub(super) fn decisions(project: &Project, events: &[Event]) -> Vec<String> {
+    let mut open: BTreeMap<Address, String> = BTreeMap::new();
+    let mut accounted: BTreeMap<String, usize> = BTreeMap::new();
+    for event in events {
+        match event {
+            Event::Intent { address, request, .. } if request.effect == "ssh.exec" => {
+                open.insert(address.clone(), line(&request.request["command"]));
+            }
+            Event::Outcome { address, .. } => {
+                if let Some(line) = open.remove(address) {
+                    *accounted.entry(line).or_default() += 1;
+                }
+            }
+            _ => {}
+        }
+    }
+    let ledger = ledger(project);
+    let mut words = Vec::new();
+    for (address, line) in open {
+        let accounted = accounted.entry(line.clone()).or_default();
+        let happened = ledger.get(&line).copied().unwrap_or_default() > *accounted;
+        *accounted += usize::from(happened);
+        words.extend([if happened { "--done" } else { "--again" }.to_owned(), address.to_string()]);
+    }
+    words
+}
+
+/// Kills the run after the first of these events, its resumption after the next, and so on; then resumes to the end.
+fn interrupted(project: &Project, kills: &[i64]) {
+    let mut arguments: Vec<String> = ["run", "crash", "--json"].map(str::to_owned).to_vec();
+    for kill in kills {
+        let mut command = project.command(&arguments);
+        let command = command.env("NLRUN_TEST_KILL_AFTER", kill.to_string());
+        let child = command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
+        let code = finish(child.spawn().unwrap()).code;
+        assert!(code == -1 || code == 3 || code == 0, "{kills:?} ended with {code}");
+        if verified(&store(project), 1) == Status::Done {
+            return; // It came to its end before this event, or the kill came right after its last one.
+        }
+        arguments = ["resume", "1", "--json"].map(str::to_owned).to_vec();
+        arguments.extend(decisions(project, &events(&store(project), 1)));
+    }
+    settle(project);
+}
+
+/// Resumes run 1, deciding about acts in doubt by what the ledger says, until it is done.
+pub(super) fn settle(project: &Project) {
+    for _ in 0..40 {
+        let mut arguments = ["resume", "1", "--json"].map(str::to_owned).to_vec();
+        arguments.extend(decisions(project, &events(&store(project), 1)));
+        let output = call(project, &arguments);
+        if output.code != 3 {
+            output.success();
+            return;
+        }
+    }
+    panic!("the run never ends");
+}
+
+/// Tries every one of these lists of events on several threads.
+fn each_crash(tries: i64, kills: impl Fn(i64) -> Vec<i64> + Sync) {
+    let whole = project();
+    call(&whole, ["run", "crash"]).success();
+    let expected = trace(&events(&store(&whole), 1));
+    let lines = ledger(&whole);
+    let next = AtomicI64::new(1);
+    std::thread::scope(|scope| {
+        for _ in 0..3 {
+            scope.spawn(|| {
+                loop {
+                    let number = next.fetch_add(1, Ordering::Relaxed);
+                    if number > tries {
+                        return;
+                    }
+                    let kills = kills(number);
+                    let project = project();
+                    interrupted(&project, &kills);
+                    let store = store(&project);
+                    assert_eq!(verified(&store, 1), Status::Done, "{kills:?}");
+                    assert_eq!(ledger(&project), lines, "{kills:?}: an act was lost or happened twice");
+                    let mut found = trace(&events(&store, 1));
+                    for (address, (_, verdict, value)) in &mut found.effects {
+                        let wanted = &expected.effects[address];
+                        // Of an act that a person decided about, only that it happened is known.
+                        if value.is_null() {
+                            (*verdict, *value) = (wanted.1, wanted.2.clone());
+                        }
+                    }
+                    assert_eq!(found, expected, "{kills:?}");
+                }
+            });
+        }
+    });
+}
+
+/// How many events the uninterrupted run has.
+fn whole() -> i64 {
+    let project = project();
+    call(&project, ["run", "crash"]).success();
+    events(&store(&project), 1).len() as i64
+}
+
+#[test]
+fn killed_after_every_event_a_run_ends_as_if_nothing_had_happened() {
+    each_crash(whole() - 1, |number| vec![number]);
+}
+
+#[test]
+fn killed_again_while_it_is_resumed_it_still_does() {
+    // The resumption begins with two events of its own; the second kill hits different ones of the rest.
+    let last = whole();
+    let tries = last / 5;
+    each_crash(tries, |number| {
+        let first = number * 5 - 3;
+        vec![first, first + 3 + number % 7, first + 12 + number % 5]
+    });
+}
+
+#[test]
+fn an_act_in_doubt_waits_for_a_decision_and_names_both_answers() {
+    let project = Project::new().runbook(
+        "once",
+        r#"const NEEDS = ["ssh.exec"];
+        let answer = ssh_exec("localhost", "echo act >> done");
+        print(answer.out);"#,
+    );
+    let mut command = project.command(["run", "once"]);
+    let child = command.env("NLRUN_TEST_KILL_AFTER", "2").stdout(std::process::Stdio::null());
+    assert_eq!(finish(child.spawn().unwrap()).code, -1);
+    let output = call(&project, ["resume", "1"]).ends(3);
+    assert!(output.stderr.contains("--done 1") && output.stderr.contains("--again 1"), "{}", output.stderr);
+    assert!(output.stderr.contains("runbooks/once.rhai:2"), "{}", output.stderr);
+    assert_eq!(verified(&store(&project), 1), Status::InDoubt);
+    let output = call(&project, ["resume", "1", "--done", "1"]).ends(1);
+    assert!(output.stderr.contains("nobody knows what it answered"), "{}", output.stderr);
+    assert_eq!(verified(&store(&project), 1), Status::Failed);
+}
