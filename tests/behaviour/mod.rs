@@ -93,11 +93,6 @@ pub fn ledger(project: &Project) -> BTreeMap<String, usize> {
     lines
 }
 
-/// The number of the only run in these JSON lines.
-pub fn run_of(lines: &[Value]) -> i64 {
-    lines.iter().find_map(|line| line["run"].as_i64()).expect("a run has begun")
-}
-
 /// The JSON lines of one event.
 pub fn of<'a>(lines: &'a [Value], event: &'a str) -> impl Iterator<Item = &'a Value> {
     lines.iter().filter(move |line| line["event"] == event)
