@@ -1,18 +1,26 @@
 //! Starts, plans, applies, resumes, replays and cancels runs: what every face calls. Nothing here talks to a terminal.
 
 mod apply;
+mod doctor;
+mod endpoints;
+mod history;
 mod live;
 mod names;
 mod prepare;
 mod project;
 mod resume;
+mod secrets;
 
 pub use apply::{read_plan, write_plan};
+pub use doctor::{Finding, State as FindingState, examine};
+pub use endpoints::{Endpoint, Ping};
+pub use history::{groups_by_hosts, start_of, used, walk};
 pub use live::{Finished, Hands, sweep};
 pub use names::Known;
 pub use prepare::{Prepared, Wanted, prepare};
-pub use project::{Config, Place, Project, ProjectError, Retention, StateConfig};
+pub use project::{Config, Place, Project, ProjectError, Retention, StateConfig, parse_size, scripts};
 pub use resume::Decision;
+pub use secrets::{Begun, SecretsError};
 
 use crate::model::diagnostic::Diagnostic;
 use crate::model::runbook::ParameterError;
@@ -50,6 +58,18 @@ pub enum ServiceError {
         path: String,
         /// Why.
         reason: String,
+    },
+    /// A pattern selects nothing, or is none.
+    #[error(transparent)]
+    Pattern(#[from] crate::model::inventory::PatternError),
+    /// Nobody knows how to reach a host.
+    #[error("host `{host}` cannot be reached as it is described")]
+    Endpoint {
+        /// The host.
+        host: String,
+        /// Why.
+        #[source]
+        source: crate::world::endpoint::EndpointError,
     },
     /// A lock of `LIMITS.locks` is held by another run.
     #[error("lock `{name}` is held by {holder}")]

@@ -513,7 +513,7 @@ pub fn site_of(context: &NativeCallContext) -> Site {
 pub fn on_host(host: &Host, path: Option<&str>) -> Target {
     Target::Host {
         host: host.name.as_str().into(),
-        groups: Arc::new(host.groups.clone()),
+        groups: host.groups.clone(),
         path: path.map(str::to_owned),
     }
 }

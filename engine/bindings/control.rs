@@ -151,31 +151,20 @@ struct Keep {
     bytes: Vec<u8>,
 }
 
+/// Keeping a file changes nothing in the world: a plan keeps it, too, and applying a plan does not compare it, for what
+/// a run reports is not what its plan foretold.
 impl Effect for Keep {
     const NAME: &'static str = "run.artifact";
-    const KIND: Kind = Kind::Ensure;
+    const KIND: Kind = Kind::Read;
     type Output = u64;
 
     fn target(&self) -> Target {
         Target::Run
     }
 
-    async fn observe(&self, permit: &Permit<'_>) -> Result<Seen<u64>, Failure> {
-        // Keeping a file changes nothing in the world, so a plan keeps it, too: its report is worth reading.
-        if permit.mode() == Mode::Plan {
-            permit.artifact(&self.name, &self.media, &self.bytes).await?;
-        }
-        Ok(Seen {
-            pre: Value::Null,
-            changes: permit.mode() == Mode::Apply,
-            diff: None,
-            output: Some(self.len()),
-        })
-    }
-
     async fn perform(&self, permit: &Permit<'_>, _seen: &Seen<u64>) -> Result<Done<u64>, Failure> {
         permit.artifact(&self.name, &self.media, &self.bytes).await?;
-        Ok(Done::ok(self.len()))
+        Ok(Done::ok(self.bytes.len() as u64))
     }
 }
 
@@ -186,10 +175,6 @@ impl Keep {
         }
         let sha256 = crate::store::sha256(&bytes);
         Ok(Self { name, media: media.to_owned(), sha256, bytes })
-    }
-
-    fn len(&self) -> u64 {
-        self.bytes.len() as u64
     }
 }
 
@@ -611,7 +596,7 @@ defer(|| ssh_exec("localhost", ["rmdir", "/tmp/nlrun-work"]));"#
             report,
             &[Param { name: "value", ty: Type::Any, optional: false }],
             &[],
-            of_the_run("run.artifact", Kind::Ensure),
+            of_the_run("run.artifact", Kind::Read),
             "Nothing.",
             "Keeps a value as the run's report, `report.json`.",
             r#"report(#{ hosts: 3, failed: [] });"#
@@ -620,7 +605,7 @@ defer(|| ssh_exec("localhost", ["rmdir", "/tmp/nlrun-work"]));"#
             artifact,
             &[text("name"), Param { name: "content", ty: Type::Content, optional: false }],
             &[Opt { name: "type", ty: Type::String, doc: "The media type; by the name's ending otherwise." }],
-            of_the_run("run.artifact", Kind::Ensure),
+            of_the_run("run.artifact", Kind::Read),
             "Nothing.",
             "Keeps a file with the run; `nlrun show RUN --artifact NAME` prints it.",
             r#"artifact("notes.txt", "all is well");"#

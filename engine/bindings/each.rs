@@ -27,12 +27,52 @@ const MOST: i64 = 1000;
 /// The stack of an arm, reserved and not used unless scripts nest deeply; see `runner::language::STACK_SIZE`.
 const STACK: usize = 16 << 20;
 
+/// The option `parallel` of every function that takes an array of hosts.
+pub(super) const PARALLEL_OPTION: Opt = Opt {
+    name: "parallel",
+    ty: Type::Int,
+    doc: "With an array of hosts: how many at a time; 50 by default.",
+};
+
+/// Performs one effect on the host in argument 0, or one on each of an array of hosts.
+///
+/// `show` turns an answer into what the script gets, and is told whether something was changed.
+pub(super) fn each_host<E: Effect>(
+    call: &Call<'_>,
+    make: impl Fn(&Call<'_>, &Arc<Host>) -> Result<E, Raise>,
+    show: impl Fn(&E, E::Output, bool) -> Result<Dynamic, Raise>,
+) -> Result<Dynamic, Raise> {
+    match call.hosts(0)? {
+        HostsArgument::One(host) => {
+            let effect = make(call, &host)?;
+            let answered = call.session.perform(Some(call.site.clone()), &effect)?;
+            shown(call, &effect, answered, &show)
+        }
+        HostsArgument::Many(hosts) => {
+            let effects = hosts.iter().map(|host| make(call, host)).collect::<Result<Vec<_>, _>>()?;
+            fan_out(call, &hosts, &effects, show)
+        }
+    }
+}
+
+fn shown<E: Effect>(
+    call: &Call<'_>,
+    effect: &E,
+    answered: Answered<E::Output>,
+    show: impl Fn(&E, E::Output, bool) -> Result<Dynamic, Raise>,
+) -> Result<Dynamic, Raise> {
+    match answered {
+        Answered::Known(output, verdict) => show(effect, output, verdict == Verdict::Changed),
+        Answered::Unplanned => Ok(Outcome::unplanned(E::NAME, call.site.clone()).into()),
+    }
+}
+
 /// Performs one effect on each host, all on this thread of script.
-pub(super) fn fan_out<E: Effect>(
+fn fan_out<E: Effect>(
     call: &Call<'_>,
     hosts: &[Arc<Host>],
     effects: &[E],
-    show: impl Fn(&E, E::Output, bool) -> Outcome,
+    show: impl Fn(&E, E::Output, bool) -> Result<Dynamic, Raise>,
 ) -> Result<Dynamic, Raise> {
     let parallel = call.option_int("parallel", 1)?.map_or(PARALLEL, |n| n.min(MOST) as usize);
     let number = call.session.number();
@@ -60,9 +100,7 @@ pub(super) fn fan_out<E: Effect>(
         }
         let unplanned = matches!(outcome, Some(Answered::Unplanned)).then(|| call.site.clone());
         let value = match outcome {
-            Some(answered) => {
-                Dynamic::from(call.outcome::<E>(answered, |output, changed| show(effect, output, changed)))
-            }
+            Some(answered) => shown(call, effect, answered, &show)?,
             None => Dynamic::UNIT,
         };
         results.push(Dynamic::from(HostResult {

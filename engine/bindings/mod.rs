@@ -5,9 +5,12 @@
 mod call;
 mod control;
 mod each;
+mod file;
 mod inventory;
 mod outcome;
+mod project;
 mod ssh;
+mod sudo;
 mod value;
 mod wait;
 
@@ -42,8 +45,15 @@ pub struct Function {
 }
 
 /// Every area.
-pub const ALL: &[&Binding] =
-    &[&control::BINDING, &each::BINDING, &inventory::BINDING, &ssh::BINDING, &wait::BINDING];
+pub const ALL: &[&Binding] = &[
+    &control::BINDING,
+    &each::BINDING,
+    &file::BINDING,
+    &inventory::BINDING,
+    &project::BINDING,
+    &ssh::BINDING,
+    &wait::BINDING,
+];
 
 /// Returns every signature.
 pub fn signatures() -> Vec<&'static Signature> {

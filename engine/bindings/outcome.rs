@@ -78,6 +78,12 @@ impl Outcome {
     }
 }
 
+impl From<Outcome> for Dynamic {
+    fn from(outcome: Outcome) -> Self {
+        Dynamic::from(outcome)
+    }
+}
+
 fn is_plan() -> bool {
     Current::session().is_none_or(|session| session.gate().mode == Mode::Plan)
 }

@@ -7,8 +7,9 @@ use rhai::Dynamic;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::bindings::call::{Content, HostsArgument, on_host};
-use crate::bindings::each::fan_out;
+use crate::bindings::call::{Content, on_host};
+use crate::bindings::each::{PARALLEL_OPTION as PARALLEL, each_host};
+use crate::bindings::sudo::{Become, SUDO, SUDO_PASSWORD};
 use crate::bindings::{Binding, Call, Function, Outcome, Raise};
 use crate::gate::permit::invalid;
 use crate::gate::{Captured, Done, Doubt, Effect, Finished, Kept, Permit, Seen};
@@ -16,7 +17,7 @@ use crate::model::effect::{Kind, Target};
 use crate::model::event::{Failure, Verdict};
 use crate::model::inventory::Host;
 use crate::model::signature::{Opt, Param, Performs, Signature, Touches, Type};
-use crate::world::transport::{Command, Line, Sudo};
+use crate::world::transport::{Command, Line};
 
 /// Bytes of each stream that a script sees unless `max_output` says otherwise.
 const MAX_OUTPUT: usize = 4 << 20;
@@ -33,16 +34,14 @@ pub struct Shell {
     env: Vec<(String, String)>,
     #[serde(skip_serializing_if = "Option::is_none")]
     cwd: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    sudo: Option<String>,
+    #[serde(skip_serializing_if = "Become::is_login")]
+    sudo: Become,
     #[serde(skip_serializing_if = "Option::is_none")]
     creates: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     unless: Option<String>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     detach: bool,
-    #[serde(skip)]
-    sudo_password: Option<crate::model::secret::Secret>,
     #[serde(skip)]
     timeout: Option<Duration>,
     #[serde(skip)]
@@ -100,17 +99,6 @@ impl Shell {
             Line::Words(words) => CommandText::Words(words),
             Line::Shell(line) => CommandText::Line(line),
         };
-        let connection = &host.connection;
-        let sudo = match call.option("sudo") {
-            None => connection
-                .sudo
-                .unwrap_or(false)
-                .then(|| connection.sudo_user.clone().unwrap_or("root".into())),
-            Some(value) => match value.as_bool() {
-                Ok(wanted) => wanted.then(|| connection.sudo_user.clone().unwrap_or("root".into())),
-                Err(_) => call.option_string("sudo")?,
-            },
-        };
         let ok = match call.option("ok") {
             None => Accepts::Codes(vec![0]),
             Some(value) if value.is_int() => Accepts::Codes(vec![value.as_int().unwrap_or(0)]),
@@ -128,27 +116,16 @@ impl Shell {
                 Accepts::Codes(codes)
             }
         };
-        let sudo_password = match call.option("sudo_password") {
-            None => None,
-            Some(value) => match Content::from(&value) {
-                Some(Content::Secret(secret)) => Some(secret),
-                Some(Content::Plain(_)) | None => {
-                    let message = "`sudo_password` wants a secret: `secret(\"name\")`";
-                    return Err(invalid(message.to_owned()).into());
-                }
-            },
-        };
         Ok(Self {
             host: host.clone(),
             command,
             stdin: call.option_content("stdin")?.map(Given),
             env: call.option_texts("env")?,
             cwd: call.option_string("cwd")?,
-            sudo,
+            sudo: Become::read(call, host)?,
             creates: call.option_string("creates")?,
             unless: call.option_string("unless")?,
             detach: false,
-            sudo_password,
             timeout: call.option_duration("timeout")?,
             ok,
             max_output: call.option_int("max_output", 0)?.map_or(MAX_OUTPUT, |bytes| bytes as usize),
@@ -156,19 +133,12 @@ impl Shell {
     }
 
     fn command(&self, line: Line, stdin: &[u8]) -> Result<Command, Failure> {
-        let password = match &self.sudo_password {
-            None => None,
-            Some(secret) => {
-                let text = secret.expose_str().map_err(|error| invalid(error.to_string()))?;
-                Some(zeroize::Zeroizing::new(text.to_owned()))
-            }
-        };
         Ok(Command {
             line,
             stdin: stdin.into(),
             env: self.env.clone(),
             cwd: self.cwd.clone(),
-            sudo: self.sudo.as_ref().map(|user| Sudo { user: Some(user.clone()), password }),
+            sudo: self.sudo.sudo()?,
             timeout: self.timeout,
             detach: self.detach,
         })
@@ -354,7 +324,7 @@ impl Effect for Exec {
 fn ssh_read(call: &mut Call<'_>) -> Result<Dynamic, Raise> {
     let line = call.command(1)?;
     let one = |call: &Call<'_>, host: &Arc<Host>| Ok(Read(Shell::new(call, host, line.clone())?));
-    each_host(call, one, |read, answer, changed| read.0.outcome(answer, changed))
+    each_host(call, one, |read, answer, changed| Ok(read.0.outcome(answer, changed).into()))
 }
 
 fn ssh_exec(call: &mut Call<'_>) -> Result<Dynamic, Raise> {
@@ -363,7 +333,7 @@ fn ssh_exec(call: &mut Call<'_>) -> Result<Dynamic, Raise> {
     let one = |call: &Call<'_>, host: &Arc<Host>| {
         Ok(Exec { shell: Shell::new(call, host, line.clone())?, expect: expect.clone() })
     };
-    each_host(call, one, |exec, answer, changed| exec.shell.outcome(answer, changed))
+    each_host(call, one, |exec, answer, changed| Ok(exec.shell.outcome(answer, changed).into()))
 }
 
 fn ssh_script(call: &mut Call<'_>) -> Result<Dynamic, Raise> {
@@ -383,7 +353,7 @@ fn ssh_script(call: &mut Call<'_>) -> Result<Dynamic, Raise> {
         shell.stdin = Some(Given(Content::Plain(text.clone().into_bytes())));
         Ok(Exec { shell, expect: expect.clone() })
     };
-    each_host(call, one, |exec, answer, changed| exec.shell.outcome(answer, changed))
+    each_host(call, one, |exec, answer, changed| Ok(exec.shell.outcome(answer, changed).into()))
 }
 
 fn ssh_detach(call: &mut Call<'_>) -> Result<Dynamic, Raise> {
@@ -393,7 +363,7 @@ fn ssh_detach(call: &mut Call<'_>) -> Result<Dynamic, Raise> {
         shell.detach = true;
         Ok(Exec { shell, expect: None })
     };
-    each_host(call, one, |exec, answer, changed| exec.shell.outcome(answer, changed))
+    each_host(call, one, |exec, answer, changed| Ok(exec.shell.outcome(answer, changed).into()))
 }
 
 /// Reads `expect: #{ code: 0, out: "…" }`: what plan mode may assume.
@@ -416,24 +386,6 @@ fn expectation(call: &Call<'_>) -> Result<Option<Answer>, Raise> {
     Ok(Some(Answer { code, signal: None, ms: 0, out: text("out"), err: text("err"), skipped: false }))
 }
 
-/// Performs one effect on a host, or one on each of an array of hosts.
-fn each_host<E: Effect>(
-    call: &Call<'_>,
-    make: impl Fn(&Call<'_>, &Arc<Host>) -> Result<E, Raise>,
-    show: impl Fn(&E, E::Output, bool) -> Outcome,
-) -> Result<Dynamic, Raise> {
-    match call.hosts(0)? {
-        HostsArgument::One(host) => {
-            let effect = make(call, &host)?;
-            call.answer(&effect, |output, changed| show(&effect, output, changed))
-        }
-        HostsArgument::Many(hosts) => {
-            let effects = hosts.iter().map(|host| make(call, host)).collect::<Result<Vec<_>, _>>()?;
-            fan_out(call, &hosts, &effects, show)
-        }
-    }
-}
-
 const HOST: Param = Param { name: "host", ty: Type::Hosts, optional: false };
 const COMMAND: Param = Param { name: "command", ty: Type::Command, optional: false };
 
@@ -441,16 +393,6 @@ const STDIN: Opt =
     Opt { name: "stdin", ty: Type::Content, doc: "Text, bytes or a secret for standard input." };
 const ENV: Opt = Opt { name: "env", ty: Type::Map, doc: "Environment variables for the command." };
 const CWD: Opt = Opt { name: "cwd", ty: Type::RemotePath, doc: "The working directory." };
-const SUDO: Opt = Opt {
-    name: "sudo",
-    ty: Type::Any,
-    doc: "`true` for root, or the user to become; the inventory's `sudo` otherwise.",
-};
-const SUDO_PASSWORD: Opt = Opt {
-    name: "sudo_password",
-    ty: Type::Secret,
-    doc: "The password for sudo, sent through standard input; the inventory's `sudo_password` otherwise.",
-};
 const TIMEOUT: Opt = Opt {
     name: "timeout",
     ty: Type::Duration,
@@ -465,11 +407,6 @@ const MAX_OUTPUT_OPTION: Opt = Opt {
     name: "max_output",
     ty: Type::Int,
     doc: "Bytes of each stream that the script may read, 4 MiB by default; the log always has all.",
-};
-const PARALLEL: Opt = Opt {
-    name: "parallel",
-    ty: Type::Int,
-    doc: "With an array of hosts: how many at a time; 50 by default.",
 };
 const CREATES: Opt =
     Opt { name: "creates", ty: Type::RemotePath, doc: "A path; nothing is run where it exists." };

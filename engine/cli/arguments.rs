@@ -5,6 +5,20 @@ use std::path::PathBuf;
 
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 
+use crate::cli::caps::CapsOptions;
+use crate::cli::check::CheckOptions;
+use crate::cli::completions::CompletionsOptions;
+use crate::cli::db::DbOptions;
+use crate::cli::docs::DocsOptions;
+use crate::cli::doctor::DoctorOptions;
+use crate::cli::hosts::HostsOptions;
+use crate::cli::log::LogOptions;
+use crate::cli::runs::RunsOptions;
+use crate::cli::secrets::SecretsOptions;
+use crate::cli::show::ShowOptions;
+use crate::cli::verify::VerifyOptions;
+use crate::cli::which::Which;
+
 /// Runs runbooks on real infrastructure: checked, planned, recorded, resumable.
 #[derive(Debug, Parser)]
 #[command(
@@ -35,29 +49,32 @@ pub(crate) enum Colour {
     Never,
 }
 
+/// The heading of the options that all verbs have.
+const EVERYWHERE: &str = "Options of every verb";
+
 /// Options that all verbs have.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Common {
     /// The project's folder [default: the nearest one upwards with nlrun.yaml]
-    #[arg(long, global = true, value_name = "DIR")]
+    #[arg(long, global = true, help_heading = EVERYWHERE, value_name = "DIR")]
     pub(crate) project: Option<PathBuf>,
     /// The folder of the run log [default: .nlrun in the project]
-    #[arg(long, global = true, value_name = "DIR", env = "NLRUN_STATE")]
+    #[arg(long, global = true, help_heading = EVERYWHERE, value_name = "DIR", env = "NLRUN_STATE")]
     pub(crate) state: Option<PathBuf>,
     /// The inventory, a file or folder [default: inventory/ in the project]
-    #[arg(long, short = 'i', global = true, value_name = "PATH", env = "NLRUN_INVENTORY")]
+    #[arg(long, short = 'i', global = true, help_heading = EVERYWHERE, value_name = "PATH", env = "NLRUN_INVENTORY")]
     pub(crate) inventory: Option<PathBuf>,
     /// Print JSON, one object a line
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = EVERYWHERE)]
     pub(crate) json: bool,
     /// Print no words, only data and errors
-    #[arg(long, short, global = true)]
+    #[arg(long, short, global = true, help_heading = EVERYWHERE)]
     pub(crate) quiet: bool,
     /// Print more; twice for the messages of the engine itself
-    #[arg(long, short, global = true, action = clap::ArgAction::Count)]
+    #[arg(long, short, global = true, help_heading = EVERYWHERE, action = clap::ArgAction::Count)]
     pub(crate) verbose: u8,
     /// When to use colours
-    #[arg(long, global = true, value_enum, default_value = "auto", value_name = "WHEN")]
+    #[arg(long, global = true, help_heading = EVERYWHERE, value_enum, default_value = "auto", value_name = "WHEN")]
     pub(crate) color: Colour,
 }
 
@@ -76,6 +93,18 @@ pub(crate) enum Verb {
     Replay(ReplayOptions),
     /// End a run that another process runs
     Cancel(CancelOptions),
+    Runs(RunsOptions),
+    Show(ShowOptions),
+    Log(LogOptions),
+    Check(CheckOptions),
+    Caps(CapsOptions),
+    Hosts(HostsOptions),
+    Docs(DocsOptions),
+    Verify(VerifyOptions),
+    Db(DbOptions),
+    Doctor(DoctorOptions),
+    Secrets(SecretsOptions),
+    Completions(CompletionsOptions),
 }
 
 /// What to run and with what.
@@ -141,8 +170,8 @@ pub(crate) struct ApplyOptions {
 
 #[derive(Debug, Args)]
 pub(crate) struct ResumeOptions {
-    /// The run's number
-    pub(crate) run: i64,
+    /// The run's number, or `last`
+    pub(crate) run: Which,
     /// An act in doubt that did happen, by its address
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) done: Vec<String>,
@@ -159,14 +188,14 @@ pub(crate) struct ResumeOptions {
 
 #[derive(Debug, Args)]
 pub(crate) struct ReplayOptions {
-    /// The run's number
-    pub(crate) run: i64,
+    /// The run's number, or `last`
+    pub(crate) run: Which,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct CancelOptions {
-    /// The run's number
-    pub(crate) run: i64,
+    /// The run's number, or `last`
+    pub(crate) run: Which,
     /// Do not even clean up
     #[arg(long)]
     pub(crate) now: bool,

@@ -2,14 +2,30 @@
 
 mod arguments;
 mod ask;
+mod caps;
+mod check;
+mod completions;
+mod db;
 pub mod diagnostic;
+mod docs;
+mod doctor;
+mod effects;
+mod hosts;
 mod junit;
 mod lines;
+mod log;
 mod out;
 mod problem;
 mod run;
+mod runs;
+mod secrets;
+mod show;
 mod style;
+mod table;
+mod verify;
 mod view;
+mod when;
+mod which;
 
 use std::process::ExitCode;
 
@@ -55,6 +71,13 @@ pub fn main() -> ExitCode {
     let arguments = match Arguments::try_parse_from(arguments::with_verb(std::env::args_os().collect())) {
         Ok(arguments) => arguments,
         Err(error) => {
+            let words: Vec<_> = std::env::args_os().collect();
+            if error.use_stderr() && words.iter().any(|word| word == "--json") {
+                let text = error.render().to_string();
+                let text = text.lines().next().unwrap_or_default();
+                let message = text.strip_prefix("error: ").unwrap_or(text);
+                out::print_json(&Problem::usage(message, None).json());
+            }
             let _ = error.print();
             // Help and version are what was asked for; everything else is wrong usage.
             return ExitCode::from(if error.use_stderr() { problem::USAGE } else { 0 });
@@ -70,6 +93,18 @@ pub fn main() -> ExitCode {
         Verb::Resume(options) => run::resume(&context, &options),
         Verb::Replay(options) => run::replay(&context, &options),
         Verb::Cancel(options) => run::cancel(&context, &options),
+        Verb::Runs(options) => runs::runs(&context, options),
+        Verb::Show(options) => show::show(&context, &options),
+        Verb::Log(options) => log::log(&context, &options),
+        Verb::Check(options) => check::check(&context, &options),
+        Verb::Caps(options) => caps::caps(&context, &options),
+        Verb::Hosts(options) => hosts::hosts(&context, &options),
+        Verb::Docs(options) => docs::docs(&context, &options),
+        Verb::Verify(options) => verify::verify(&context, &options),
+        Verb::Db(options) => db::db(&context, &options),
+        Verb::Doctor(_) => Ok(doctor::doctor(&context)),
+        Verb::Secrets(options) => secrets::secrets(&context, &options),
+        Verb::Completions(options) => Ok(completions::completions(&context, &options)),
     };
     match result {
         Ok(code) => ExitCode::from(code),

@@ -17,6 +17,8 @@ pub(crate) struct Out {
     pub(crate) words: Style,
     /// Whether both ends are a terminal with a person.
     pub(crate) is_terminal: bool,
+    /// Columns of the terminal that standard output is.
+    pub(crate) width: Option<u16>,
     pub(crate) json: bool,
     pub(crate) quiet: bool,
     pub(crate) verbose: u8,
@@ -37,6 +39,10 @@ impl Out {
             data: Style::new(wanted(out)),
             words: Style::new(wanted(err)),
             is_terminal: out && err && std::io::stdin().is_terminal(),
+            width: rustix::termios::tcgetwinsize(std::io::stdout())
+                .ok()
+                .filter(|size| size.ws_col > 0)
+                .map(|size| size.ws_col),
             json: common.json,
             quiet: common.quiet,
             verbose: common.verbose,
@@ -95,6 +101,11 @@ impl Out {
             self.always(&format!("{}: {}", self.words.cyan("hint"), safe(&hint)));
         }
     }
+}
+
+/// Prints a JSON value for a program whose words were wrong, before there is an [`Out`].
+pub(crate) fn print_json(value: &serde_json::Value) {
+    let _ = writeln!(std::io::stdout().lock(), "{value}");
 }
 
 /// Sends the engine's own messages to standard error when they are asked for.

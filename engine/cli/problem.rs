@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use crate::gate::sentence;
 use crate::model::diagnostic::Diagnostic;
+use crate::model::inventory::PatternError;
 use crate::service::{ProjectError, ServiceError};
 use crate::store::StoreError;
 
@@ -56,6 +57,8 @@ impl Problem {
                 | ServiceError::Parameters(_)
                 | ServiceError::Capability(_)
                 | ServiceError::SshConfig(_)
+                | ServiceError::Pattern(_)
+                | ServiceError::Endpoint { .. }
                 | ServiceError::Plan { .. } => USAGE,
                 ServiceError::Store(StoreError::NoRun(_) | StoreError::Newer { .. }) => USAGE,
                 ServiceError::Store(
@@ -119,6 +122,12 @@ impl Problem {
                 ServiceError::Store(StoreError::Over { run, .. }) => {
                     Some(format!("see `nlrun show {run}`; start it again with `nlrun run`"))
                 }
+                ServiceError::Pattern(
+                    PatternError::Unknown { nearest, .. } | PatternError::UnknownGroup { nearest, .. },
+                ) => nearest.as_ref().map_or_else(
+                    || Some("`nlrun hosts` lists them, `nlrun hosts --groups` the groups".to_owned()),
+                    |near| Some(format!("did you mean `{near}`?")),
+                ),
                 ServiceError::Store(StoreError::NoRun(_)) => Some("`nlrun runs` lists them".to_owned()),
                 ServiceError::Store(StoreError::Full) => {
                     Some("make room, or remove old runs with `nlrun db prune`".to_owned())

@@ -12,7 +12,7 @@ use crate::cli::problem::Problem;
 use crate::cli::view::View;
 use crate::cli::{Context, junit};
 use crate::model::address::Address;
-use crate::model::run::{Mode, RunId, Status, Trigger};
+use crate::model::run::{Mode, Status, Trigger};
 use crate::model::runbook::Given;
 use crate::model::yaml;
 use crate::service::{Decision, Finished, Hands, Wanted, prepare, read_plan, write_plan};
@@ -87,7 +87,7 @@ pub(crate) fn resume(context: &Context, options: &ResumeOptions) -> Result<u8, P
             }
         }
     }
-    let run = RunId(options.run);
+    let run = options.run.find(&store)?;
     let mode = store.reader()?.run(run)?.summary.mode;
     watched(context, &store, options.yes, options.junit.as_deref(), mode, |hands| {
         Ok(project.resume(&context.place, &store, run, &decisions, hands)?)
@@ -98,7 +98,7 @@ pub(crate) fn resume(context: &Context, options: &ResumeOptions) -> Result<u8, P
 pub(crate) fn replay(context: &Context, options: &ReplayOptions) -> Result<u8, Problem> {
     let project = context.project()?;
     let store = context.store(&project)?;
-    let run = RunId(options.run);
+    let run = options.run.find(&store)?;
     let mode = store.reader()?.run(run)?.summary.mode;
     watched(context, &store, true, None, mode, |hands| {
         Ok(project.replay(&context.place, &store, run, hands)?)
@@ -109,7 +109,7 @@ pub(crate) fn replay(context: &Context, options: &ReplayOptions) -> Result<u8, P
 pub(crate) fn cancel(context: &Context, options: &CancelOptions) -> Result<u8, Problem> {
     let project = context.project()?;
     let store = context.store(&project)?;
-    let run = RunId(options.run);
+    let run = options.run.find(&store)?;
     let reader = store.reader()?;
     let status = reader.run(run)?.summary.status;
     if status != Status::Running {

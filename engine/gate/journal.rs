@@ -13,14 +13,14 @@ use crate::model::run::Seq;
 /// What is recorded of one effect.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Recorded {
-    /// The number of its last intent: output before it belongs to an attempt that was interrupted.
-    pub seq: Seq,
     /// What it asked.
     pub request: Request,
     /// The state seen before.
     pub pre: Value,
     /// How it ended; `None` when it was begun only.
     pub answer: Option<Answer>,
+    /// The events that hold its output, by stream.
+    pub output: Vec<(String, Seq)>,
 }
 
 /// The recorded end of an effect.
@@ -55,7 +55,8 @@ impl Journal {
         let effects = self.effects.get_mut();
         match event {
             Event::Intent { address, request, pre } => {
-                effects.insert(address, Recorded { seq, request: *request, pre, answer: None });
+                effects
+                    .insert(address, Recorded { request: *request, pre, answer: None, output: Vec::new() });
             }
             Event::Outcome { address, verdict, value, failure, redacted, .. } => {
                 if let Some(recorded) = effects.get_mut(&address) {
@@ -65,7 +66,13 @@ impl Journal {
             }
             Event::Forecast { address, request, pre, .. } => {
                 // A planned effect was not performed; replaying a plan answers as the plan did.
-                effects.insert(address, Recorded { seq, request: *request, pre, answer: None });
+                effects
+                    .insert(address, Recorded { request: *request, pre, answer: None, output: Vec::new() });
+            }
+            Event::Output { address, stream, .. } => {
+                if let Some(recorded) = effects.get_mut(&address) {
+                    recorded.output.push((stream, seq));
+                }
             }
             Event::Started(_)
             | Event::StepBegan { .. }
@@ -77,7 +84,6 @@ impl Journal {
             | Event::CleanedUp { .. }
             | Event::Resumed { .. }
             | Event::Interrupted { .. }
-            | Event::Output { .. }
             | Event::Lock { .. }
             | Event::Artifact { .. }
             | Event::Ended { .. } => {}

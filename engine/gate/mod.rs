@@ -3,6 +3,8 @@
 pub mod authority;
 pub mod cancellation;
 pub mod effect;
+#[cfg(test)]
+pub(crate) mod harness;
 pub mod journal;
 mod output;
 pub mod permit;

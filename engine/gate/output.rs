@@ -1,5 +1,6 @@
 //! Output on its way: redacted, gathered into chunks, written to the log, and kept for the script up to a limit.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
@@ -57,9 +58,9 @@ impl Flow {
 }
 
 /// Takes the output of one command.
-pub(super) struct Capture<'a> {
-    gate: &'a Gate,
-    address: &'a Address,
+pub(super) struct Capture {
+    gate: Arc<Gate>,
+    address: Address,
     limit: usize,
     logged: bool,
     out: Flow,
@@ -76,9 +77,10 @@ pub(super) struct Ended {
     pub(super) stop: Option<Stop>,
 }
 
-impl<'a> Capture<'a> {
-    pub(super) fn new(gate: &'a Gate, address: &'a Address, limit: usize, logged: bool) -> Self {
+impl Capture {
+    pub(super) fn new(gate: &Arc<Gate>, address: &Address, limit: usize, logged: bool) -> Self {
         let (out, err) = (Flow::new("out", gate), Flow::new("err", gate));
+        let (gate, address) = (gate.clone(), address.clone());
         Self { gate, address, limit, logged, out, err, redacted: false, stop: None }
     }
 
@@ -90,7 +92,7 @@ impl<'a> Capture<'a> {
             let name = flow.name;
             self.redacted |= replaced;
             if self.logged && !rest.is_empty() && self.stop.is_none() {
-                self.stop = self.gate.recorder.output(self.address, name, &rest).await.err();
+                self.stop = self.gate.recorder.output(&self.address, name, &rest).await.err();
             }
         }
         Ended { out: self.out.captured, err: self.err.captured, redacted: self.redacted, stop: self.stop }
@@ -104,7 +106,7 @@ impl<'a> Capture<'a> {
     }
 }
 
-impl Sink for Capture<'_> {
+impl Sink for Capture {
     async fn take(&mut self, stream: Stream, bytes: &[u8]) -> Result<(), SinkClosed> {
         let (limit, logged) = (self.limit, self.logged);
         let flow = self.flow(stream);
@@ -128,7 +130,7 @@ impl Sink for Capture<'_> {
         let name = flow.name;
         self.redacted |= replaced;
         for part in ready.chunks(CHUNK) {
-            if let Err(stop) = self.gate.recorder.output(self.address, name, part).await {
+            if let Err(stop) = self.gate.recorder.output(&self.address, name, part).await {
                 self.stop = Some(stop);
                 return Err(SinkClosed);
             }
@@ -144,7 +146,7 @@ impl Sink for Capture<'_> {
             }
             flow.written = Some(Instant::now());
             let (part, name) = (std::mem::take(&mut flow.pending), flow.name);
-            if let Err(stop) = self.gate.recorder.output(self.address, name, &part).await {
+            if let Err(stop) = self.gate.recorder.output(&self.address, name, &part).await {
                 self.stop = Some(stop);
                 return Err(SinkClosed);
             }

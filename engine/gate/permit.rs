@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::gate::Stop;
 use crate::gate::output::Capture;
@@ -34,14 +35,14 @@ pub struct Finished {
 
 /// Handed to one effect for the time of one call; reaches only that effect's target.
 pub struct Permit<'a> {
-    gate: &'a Gate,
+    gate: &'a Arc<Gate>,
     address: &'a Address,
     target: &'a Target,
     redacted: AtomicBool,
 }
 
 impl<'a> Permit<'a> {
-    pub(super) fn new(gate: &'a Gate, address: &'a Address, target: &'a Target) -> Self {
+    pub(super) fn new(gate: &'a Arc<Gate>, address: &'a Address, target: &'a Target) -> Self {
         Self { gate, address, target, redacted: AtomicBool::new(false) }
     }
 
@@ -81,9 +82,10 @@ impl<'a> Permit<'a> {
     pub async fn connect(&self) -> Result<(), Failure> {
         let host = self.host()?.clone();
         let endpoint = self.gate.endpoint(&host).await?;
-        let connecting = self.gate.world.hosts().connect(&endpoint);
+        let (hosts, wanted) = (self.gate.world.hosts().clone(), endpoint.clone());
+        let connecting = AbortOnDropHandle::new(tokio::spawn(async move { hosts.connect(&wanted).await }));
         tokio::select! {
-            result = connecting => result.map_err(|fault| failure(fault, &host.name)),
+            result = connecting => result.map_err(|error| broke(&error))?.map_err(|fault| failure(fault, &host.name)),
             () = self.gate.cancellation.token().cancelled() => Err(failure(Fault::Cancelled, &host.name)),
         }
     }
@@ -141,6 +143,26 @@ impl<'a> Permit<'a> {
         clock::now()
     }
 
+    /// Whether the run may do this to another path of the effect's host: where a link leads, for instance.
+    pub fn may(&self, effect: &str, path: &str) -> bool {
+        let Target::Host { host, groups, .. } = self.target else { return false };
+        let target = Target::Host { host: host.clone(), groups: groups.clone(), path: Some(path.to_owned()) };
+        self.gate.authority.check(effect, &target, self.gate.ask.as_ref()).is_ok()
+    }
+
+    /// Returns the state that an earlier effect of this plan promised for the target, if its binding noted one.
+    pub fn promised<T: Send + Sync + 'static>(&self) -> Option<Arc<T>> {
+        let promise = self.gate.promises.lock().get(&self.target.to_string()).cloned()?;
+        promise.downcast().ok()
+    }
+
+    /// Notes the state that the target would have from here on; plan mode only.
+    pub fn promise<T: Send + Sync + 'static>(&self, state: T) {
+        if self.gate.mode == Mode::Plan {
+            self.gate.promises.lock().insert(self.target.to_string(), Arc::new(state));
+        }
+    }
+
     /// Waits; a cancelled run does not wait on.
     pub async fn sleep(&self, duration: Duration) -> Result<(), Failure> {
         tokio::select! {
@@ -167,9 +189,14 @@ impl<'a> Permit<'a> {
             sudo.password = Some(zeroize::Zeroizing::new(text.to_owned()));
         }
         let mut capture = Capture::new(self.gate, self.address, limit, logged);
-        let cancel = self.gate.cancellation.token();
-        let result = self.gate.world.hosts().run(&endpoint, &command, &mut capture, cancel).await;
-        let ended = capture.finish().await;
+        let cancel = self.gate.cancellation.token().clone();
+        let hosts = self.gate.world.hosts().clone();
+        // On the world's own thread: the script is woken once a command, not once a packet.
+        let task = AbortOnDropHandle::new(tokio::spawn(async move {
+            let result = hosts.run(&endpoint, &command, &mut capture, &cancel).await;
+            (result, capture.finish().await)
+        }));
+        let (result, ended) = task.await.map_err(|error| broke(&error))?;
         if ended.redacted {
             self.redacted.store(true, Ordering::Relaxed);
         }
@@ -203,6 +230,10 @@ pub fn failure(fault: Fault, host: &str) -> Failure {
     let details = serde_json::to_value(&fault).unwrap_or_default();
     let kind = details.get("fault").and_then(Value::as_str).unwrap_or("failed").to_owned();
     Failure { kind, message: fault.to_string(), host: Some(host.to_owned()), site: None, details }
+}
+
+fn broke(error: &tokio::task::JoinError) -> Failure {
+    invalid(format!("nlrun broke while it talked to the host, which is a bug: {error}"))
 }
 
 pub(super) fn cancelled() -> Failure {

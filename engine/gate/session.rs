@@ -64,6 +64,8 @@ pub struct Gate {
     pub params: serde_json::Map<String, Value>,
     /// Bridges from threads of script to the asynchronous world.
     pub runtime: tokio::runtime::Handle,
+    /// What plan mode promised of each target, so that effects on the same one build on each other.
+    pub promises: Mutex<HashMap<String, Arc<dyn std::any::Any + Send + Sync>>>,
     /// Connections resolved so far.
     pub endpoints: tokio::sync::Mutex<HashMap<String, Arc<Endpoint>>>,
     /// Failed checks of the run.
@@ -381,7 +383,7 @@ struct Placed<'a, E: Effect> {
 }
 
 impl<E: Effect> Placed<'_, E> {
-    fn gate(&self) -> &Gate {
+    fn gate(&self) -> &Arc<Gate> {
         &self.session.0.gate
     }
 
@@ -421,7 +423,7 @@ impl<E: Effect> Placed<'_, E> {
                 if answer.verdict == Verdict::Changed {
                     self.session.mark_changed();
                 }
-                let kept = Record { placed: &self, after: recorded.seq, lost: Mutex::default() };
+                let kept = Recalled { gate: self.gate(), output: &recorded.output, lost: Mutex::default() };
                 let output = self.effect.restore(output, &kept);
                 // What the log has lost is a failure, never an empty text.
                 match kept.lost.into_inner() {
@@ -731,32 +733,25 @@ pub fn is_unreachable(failure: &Failure) -> bool {
 }
 
 /// The kept output of a recorded effect.
-struct Record<'a, E: Effect> {
-    placed: &'a Placed<'a, E>,
-    after: Seq,
+struct Recalled<'a> {
+    gate: &'a Gate,
+    output: &'a [(String, Seq)],
     lost: Mutex<Option<Failure>>,
 }
 
-impl<E: Effect> Kept for Record<'_, E> {
+impl Kept for Recalled<'_> {
     fn stream(&self, stream: &str, limit: usize) -> Result<Vec<u8>, Failure> {
-        let gate = self.placed.gate();
-        let kept = gate.kept.lock();
-        let run = gate.recorder.run();
+        let kept = self.gate.kept.lock();
+        let events: Vec<Seq> =
+            self.output.iter().filter(|(name, _)| name == stream).map(|(_, seq)| *seq).collect();
         let found = match kept.as_ref() {
             Some(reader) => reader
-                .output_after(run, self.after, &self.placed.address, stream, limit)
+                .joined(self.gate.recorder.run(), &events, limit)
                 .map_err(|error| invalid(sentence(&error))),
             None => Err(invalid("the run log is not open".to_owned())),
         };
-        match found {
-            Ok((mut bytes, _)) => {
-                bytes.truncate(limit);
-                Ok(bytes)
-            }
-            Err(failure) => {
-                self.lost.lock().get_or_insert_with(|| failure.clone());
-                Err(failure)
-            }
-        }
+        found.inspect_err(|failure| {
+            self.lost.lock().get_or_insert_with(|| failure.clone());
+        })
     }
 }

@@ -1,22 +1,85 @@
 //! `nlrun caps`: proposes `NEEDS` from what the check found.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::runbook::Names;
 use crate::runner::check::{Context, Target, Use, needs::propose};
 
 /// Writes `const NEEDS = […];` for these uses: narrow where the text tells the target, the bare verb where it does not.
 pub fn needs(used: &[Use], names: &dyn Names) -> String {
-    let context = Context { vocabulary: std::collections::BTreeMap::new(), names, secrets: None };
-    let asks = |one: &&Use| one.target != Target::Run;
-    let all: BTreeSet<String> = used.iter().filter(asks).map(|one| propose(one, &context)).collect();
-    let kept: Vec<&String> =
-        all.iter().filter(|need| !all.iter().any(|wider| wider != *need && includes(wider, need))).collect();
+    let kept = proposals(used, names);
     if kept.is_empty() {
         return "const NEEDS = [];\n".to_owned();
     }
     let lines: Vec<String> = kept.iter().map(|need| format!("    {},\n", quoted(need))).collect();
     format!("const NEEDS = [\n{}];\n", lines.concat())
+}
+
+/// Returns the capabilities that cover these uses, sorted; what a wider one covers is left out.
+pub fn proposals(used: &[Use], names: &dyn Names) -> Vec<String> {
+    let context = Context { vocabulary: BTreeMap::new(), names, secrets: None };
+    let asks = |one: &&Use| one.target != Target::Run;
+    let all: BTreeSet<String> = used.iter().filter(asks).map(|one| propose(one, &context)).collect();
+    let covered = |need: &String| all.iter().any(|wider| wider != need && includes(wider, need));
+    all.iter().filter(|need| !covered(need)).cloned().collect()
+}
+
+/// Puts what past runs touched in the place of what the text does not tell; where it tells, they add nothing.
+///
+/// Hosts that are together exactly one group are named by it: `groups` has the name of each such set.
+pub fn with_past(
+    used: Vec<Use>,
+    past: &BTreeSet<(String, Touched)>,
+    groups: &BTreeMap<BTreeSet<String>, String>,
+) -> Vec<Use> {
+    let mut hosts: BTreeMap<(&'static str, &Option<String>), BTreeSet<String>> = BTreeMap::new();
+    let mut found: Vec<(&'static str, Target)> = Vec::new();
+    for (effect, touched) in past {
+        let mut untold = used.iter().filter(|one| matches!(one.target, Target::Unknown { .. }));
+        let Some(verb) = untold.find(|one| one.verb == effect).map(|one| one.verb) else { continue };
+        match touched {
+            Touched::Host { host, path } => {
+                hosts.entry((verb, path)).or_default().insert(host.clone());
+            }
+            Touched::Named(name) => found.push((verb, Target::Named(name.clone()))),
+        }
+    }
+    for ((verb, path), hosts) in hosts {
+        let path = path.clone();
+        match groups.get(&hosts) {
+            Some(group) => found.push((verb, Target::Hosts { pattern: format!("@{group}"), path })),
+            None => found.extend(
+                hosts.into_iter().map(|pattern| (verb, Target::Hosts { pattern, path: path.clone() })),
+            ),
+        }
+    }
+    let is_told = |one: &Use| {
+        !matches!(one.target, Target::Unknown { .. }) || !found.iter().any(|(verb, _)| *verb == one.verb)
+    };
+    let mut all: Vec<Use> = used.into_iter().filter(is_told).collect();
+    all.extend(found.into_iter().map(|(verb, target)| Use {
+        verb,
+        target,
+        file: String::new(),
+        line: 0,
+        column: 0,
+        length: 0,
+    }));
+    all
+}
+
+/// What an effect of a past run touched.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Touched {
+    /// A host, and a path on it where the effect is about one.
+    Host {
+        /// Its name.
+        host: String,
+        /// The path.
+        path: Option<String>,
+    },
+    /// A name.
+    Named(String),
 }
 
 /// Whether the first capability plainly covers the second: the same but for a missing target or path.
@@ -82,7 +145,6 @@ mod tests {
         let expected = "const NEEDS = [
     \"file.put:@edge:/etc/motd\",
     \"file.put:@edge:/etc/x\\\"y\",
-    \"report.write\",
     \"secret.read:db/root\",
     \"ssh.exec:@edge\",
     \"ssh.read\",

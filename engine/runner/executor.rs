@@ -40,20 +40,22 @@ pub struct Ending {
 
 /// Runs the pinned scripts of a run; returns when the last clean-up has ended.
 ///
-/// The script gets a thread of its own: it blocks, and it needs a deep stack.
-pub fn execute(gate: &Arc<Gate>, sources: &Arc<Pinned>, entry: &str, limits: &Limits) -> Ending {
+/// The script gets a thread of its own: it blocks, and it needs a deep stack. The caller's thread drives the world.
+pub async fn execute(gate: Arc<Gate>, sources: Arc<Pinned>, entry: String, limits: Limits) -> Ending {
     let guard = Guard::new(Some(limits.timeout), limits.operations, limits.memory, Box::new(resident::bytes));
-    let watch = gate.runtime.spawn(watch(gate.clone(), guard.clone(), limits.timeout));
-    let script = Script { gate, sources, entry, limits, guard };
-    let ending = std::thread::scope(|scope| {
-        let thread = std::thread::Builder::new().name("script".to_owned()).stack_size(STACK_SIZE);
-        let thread = thread.spawn_scoped(scope, || script.run());
-        match thread.map(std::thread::ScopedJoinHandle::join) {
-            Ok(Ok(ending)) => ending,
-            Ok(Err(_)) => broken("nlrun itself broke while it ran the script; this is a bug".to_owned()),
-            Err(error) => broken(format!("no thread for the script: {error}")),
-        }
+    let watch = tokio::spawn(watch(gate.clone(), guard.clone(), limits.timeout));
+    let (sender, receiver) = tokio::sync::oneshot::channel();
+    let thread = std::thread::Builder::new().name("script".to_owned()).stack_size(STACK_SIZE);
+    let thread = thread.spawn(move || {
+        let script = Script { gate: &gate, sources: &sources, entry: &entry, limits: &limits, guard };
+        let _ = sender.send(script.run());
     });
+    let ending = match thread {
+        Ok(_) => receiver.await.unwrap_or_else(|_| {
+            broken("nlrun itself broke while it ran the script; this is a bug".to_owned())
+        }),
+        Err(error) => broken(format!("no thread for the script: {error}")),
+    };
     watch.abort();
     ending
 }

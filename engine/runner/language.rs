@@ -96,7 +96,8 @@ fn configured() -> Engine {
     engine.on_parse_token(|token, at, _| match token {
         Token::Reserved(word) if is_free(&word) => Token::Identifier(word),
         Token::Identifier(word) if word.as_str() == "step" && begins_step(at) => {
-            Token::Custom(Box::new(STEP.into()))
+            // Not `Token::Custom`: after a block the parser would take that for an operator, and refuse two steps in a row.
+            Token::Identifier(Box::new(STEP.into()))
         }
         other => other,
     });

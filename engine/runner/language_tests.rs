@@ -267,3 +267,12 @@ fn cancel_cannot_be_caught() {
         other => panic!("{other}"),
     }
 }
+
+#[test]
+fn steps_follow_each_other_without_semicolons() {
+    let script = "step \"a\" { 1 }\nstep \"b\" { if true { step \"c\" { 2 } step \"d\" { 3 } } }\nlet x = step \"e\" { 4 };\nx";
+    let (value, log) = run(script);
+    assert_eq!(value.unwrap().as_int(), Ok(4));
+    let begun: Vec<&str> = log.iter().filter_map(|line| line.strip_prefix("begin ")?.get(..1)).collect();
+    assert_eq!(begun.join(" "), "a b c d e");
+}

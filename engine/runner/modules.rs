@@ -1,11 +1,21 @@
 //! `import` at run time: finds, compiles and keeps the scripts of one run.
+//!
+//! Rhai 1.27 remembers which function a name stands for in one cache for all modules that call each other: of two
+//! modules with a function `script` each, one may get the other's. So a module's functions are called through a native
+//! one (`enclosed`), as each such call begins with an empty cache.
 
+#![expect(deprecated, reason = "rhai marks its internals as volatile that way; its version is pinned")]
+
+use std::any::TypeId;
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use rhai::{Engine, EvalAltResult, GlobalRuntimeState, Module, ModuleResolver, Position, Scope, Shared};
+use rhai::{
+    AST, ASTFlags, Dynamic, Engine, EvalAltResult, FnAccess, FuncRegistration, GlobalRuntimeState, Module,
+    ModuleResolver, NativeCallContext, Position, RhaiFunc, Scope, Shared, Stmt,
+};
 
 use crate::runner::language;
 use crate::runner::sources::{Sources, find};
@@ -36,7 +46,7 @@ impl Modules {
         importer: Option<&str>,
         name: &str,
         at: Position,
-        evaluate: impl FnOnce(&rhai::AST) -> Result<Module, Box<EvalAltResult>>,
+        evaluate: impl FnOnce(&AST) -> Result<Module, Box<EvalAltResult>>,
     ) -> Result<Shared<Module>, Box<EvalAltResult>> {
         // Not `ErrorModuleNotFound`: Rhai writes its own text over that one, without the reason.
         let refused = |reason: String| Box::new(EvalAltResult::ErrorRuntime(reason.into(), at));
@@ -50,8 +60,95 @@ impl Modules {
         let inside = |cause| Box::new(EvalAltResult::ErrorInModule(path.clone(), cause, at));
         let ast =
             language::compile(engine, &path, &text, &Scope::new()).map_err(|cause| inside(cause.into()))?;
-        let module: Shared<Module> = evaluate(&ast).map_err(inside)?.into();
+        let evaluated = evaluate(&ast).map_err(inside)?;
+        let module: Shared<Module> = enclosed(engine, &path, &ast, &evaluated).map_err(inside)?.into();
         Ok(Arc::clone(self.loaded.lock().entry(path).or_insert(module)))
+    }
+}
+
+/// Returns what others may use of a module whose top was evaluated.
+fn enclosed(
+    engine: &Engine,
+    path: &str,
+    ast: &AST,
+    evaluated: &Module,
+) -> Result<Module, Box<EvalAltResult>> {
+    let mut module = Module::new();
+    module.set_id(path);
+    let mut imports: Vec<(String, Shared<Module>)> = Vec::new();
+    for (name, inner) in evaluated.iter_sub_modules() {
+        module.set_sub_module(name, inner.clone());
+        imports.push((name.to_owned(), inner.clone()));
+    }
+    for (name, value) in evaluated.iter_var() {
+        module.set_var(name, value.clone());
+    }
+    let surroundings = Arc::new(Surroundings {
+        path: path.into(),
+        library: ast.shared_lib().clone(),
+        imports,
+        constants: constants(engine, ast)?,
+    });
+    for function in ast.iter_functions().filter(|function| function.access == FnAccess::Public) {
+        let name = function.name.to_owned();
+        let types = vec![TypeId::of::<Dynamic>(); function.params.len()];
+        let surroundings = surroundings.clone();
+        let run = move |context: Option<NativeCallContext>, arguments: &mut [&mut Dynamic]| {
+            let context = context.expect("the function asks for its context");
+            surroundings.call(&context, &name, arguments)
+        };
+        let native =
+            RhaiFunc::Pure { func: Shared::new(run), has_context: true, is_pure: true, is_volatile: true };
+        FuncRegistration::new(function.name).set_into_module_raw(&mut module, types, native);
+    }
+    module.build_index();
+    Ok(module)
+}
+
+/// Returns what `global::NAME` stands for in the functions of a module.
+fn constants(engine: &Engine, ast: &AST) -> Result<Constants, Box<EvalAltResult>> {
+    let is_constant =
+        |statement: &Stmt| matches!(statement, Stmt::Var(_, flags, _) if flags.contains(ASTFlags::CONSTANT));
+    if !ast.statements().iter().any(is_constant) {
+        return Ok(Constants::new());
+    }
+    // Rhai keeps them to itself, and to evaluate a module twice does no harm: it may have no effects.
+    let mut scope = Scope::new();
+    engine.run_ast_with_scope(&mut scope, ast)?;
+    let constants = scope.iter().filter(|(_, is_constant, _)| *is_constant);
+    Ok(constants.map(|(name, _, value)| (name.into(), value)).collect())
+}
+
+type Constants = std::collections::BTreeMap<rhai::ImmutableString, Dynamic>;
+
+/// What the functions of a module see.
+struct Surroundings {
+    path: rhai::ImmutableString,
+    library: Shared<Module>,
+    imports: Vec<(String, Shared<Module>)>,
+    constants: Constants,
+}
+
+impl Surroundings {
+    /// Calls a function of the module from outside.
+    fn call(
+        &self,
+        context: &NativeCallContext,
+        name: &str,
+        arguments: &mut [&mut Dynamic],
+    ) -> Result<Dynamic, Box<EvalAltResult>> {
+        // The caller may have lent a variable: a function gets values.
+        let mut values: Vec<Dynamic> = arguments.iter().map(|value| value.flatten_clone()).collect();
+        let mut values: Vec<&mut Dynamic> = values.iter_mut().collect();
+        let mut store = context.store_data();
+        store.global.source = Some(self.path.clone());
+        store.global.lib.push(self.library.clone());
+        store.global.constants =
+            (!self.constants.is_empty()).then(|| Shared::new(self.constants.clone().into()));
+        for (name, module) in &self.imports {
+            store.global.push_import(name.as_str(), module.clone());
+        }
+        store.create_context(context.engine()).call_fn_raw(name, false, false, &mut values)
     }
 }
 
@@ -164,6 +261,48 @@ mod tests {
             ("lib/x.rhai", "fn one() { 1 } fn tagged() { tag() }"),
         ];
         assert_eq!(run(&files).expect("runs").to_string(), "[1, 2, \"tag\"]");
+    }
+
+    #[test]
+    fn functions_of_one_name_stay_apart() {
+        let module = |name: &str| {
+            format!(
+                "import \"leaf\" as leaf; const NAME = \"{name}\"; private fn who() {{ global::NAME }} \
+                 fn tell() {{ `${{who()}} ${{leaf::tell()}}` }} fn twice() {{ `${{tell()}} ${{leaf::tell()}} ${{tell()}}` }}"
+            )
+        };
+        let (x, y) = (module("x"), module("y"));
+        let files = [
+            (
+                "a.rhai",
+                "import \"x\" as x; import \"y\" as y; fn who() { \"a\" } let told = []; \
+                 for i in 0..3 { told.push(x::twice()); told.push(y::twice()); told.push(who()); } told",
+            ),
+            ("lib/x.rhai", x.as_str()),
+            ("lib/y.rhai", y.as_str()),
+            ("lib/leaf.rhai", "private fn who() { \"leaf\" } fn tell() { who() }"),
+        ];
+        let round = ["\"x leaf leaf x leaf\"", "\"y leaf leaf y leaf\"", "\"a\""].join(", ");
+        let expected = format!("[{round}, {round}, {round}]");
+        assert_eq!(run(&files).expect("runs").to_string(), expected);
+    }
+
+    #[test]
+    fn a_module_gets_values_and_calls_what_it_is_given() {
+        let files = [
+            (
+                "a.rhai",
+                "import \"x\" as x; let list = [1]; let sum = x::grow(list); let n = 5; \
+                 [list, sum, x::apply(|v| v + n), x::LIMIT, x::mapped([1, 2]), x::adder(3).call(4)]",
+            ),
+            (
+                "lib/x.rhai",
+                "export const LIMIT = 9; fn grow(list) { list.push(2); list.len() } fn apply(f) { f.call(1) } \
+                 private fn inner(v) { v * 10 } fn mapped(list) { list.map(|v| inner(v)) } \
+                 fn adder(n) { |v| inner(v) + n }",
+            ),
+        ];
+        assert_eq!(run(&files).expect("runs").to_string(), "[[1], 2, 6, 9, [10, 20], 43]");
     }
 
     #[test]

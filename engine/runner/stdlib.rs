@@ -1,7 +1,18 @@
 //! The standard library in Rhai, embedded in the binary.
 
 /// Every script of `stdlib/` with its path below it, sorted by path.
-pub const STDLIB: &[(&str, &str)] = &[];
+pub const STDLIB: &[(&str, &str)] = &[
+    ("apt.rhai", include_str!("../../stdlib/apt.rhai")),
+    ("dnf.rhai", include_str!("../../stdlib/dnf.rhai")),
+    ("facts.rhai", include_str!("../../stdlib/facts.rhai")),
+    ("health.rhai", include_str!("../../stdlib/health.rhai")),
+    ("options.rhai", include_str!("../../stdlib/options.rhai")),
+    ("packages.rhai", include_str!("../../stdlib/packages.rhai")),
+    ("pkg.rhai", include_str!("../../stdlib/pkg.rhai")),
+    ("report.rhai", include_str!("../../stdlib/report.rhai")),
+    ("systemd.rhai", include_str!("../../stdlib/systemd.rhai")),
+    ("users.rhai", include_str!("../../stdlib/users.rhai")),
+];
 
 #[cfg(test)]
 mod tests {

@@ -17,6 +17,7 @@ use crate::gate::recorder::Recorder;
 use crate::gate::{Gate, Stop};
 use crate::model::address::Address;
 use crate::model::event::{Event, Start};
+use crate::model::parameter::ParameterType;
 use crate::model::plan::Expected;
 use crate::model::run::{Mode, RunId, Status, Trigger};
 use crate::runner::executor::{Ending, execute};
@@ -55,6 +56,8 @@ pub(super) struct Past {
     pub(super) expected: Option<Expected>,
     pub(super) decisions: BTreeMap<Address, String>,
     pub(super) replay: bool,
+    /// Requests to cancel that an earlier process has seen.
+    pub(super) asks: usize,
 }
 
 impl Project {
@@ -125,7 +128,8 @@ impl Project {
         recorder: Recorder,
     ) -> Result<Finished, ServiceError> {
         let run = recorder.run();
-        let runtime = Runtime::start()?;
+        // One thread, this one: a second one costs more CPU than it gives, measured at 200 hosts.
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let is_resumed = past.replay || !past.journal.is_empty();
         let ready = || -> Result<_, ServiceError> {
             let none = past.replay || mode == Mode::Plan;
@@ -141,7 +145,7 @@ impl Project {
                 } else {
                     ended(&refused(&error))
                 };
-                let _ = runtime.handle.block_on(recorder.append_last(last));
+                let _ = runtime.block_on(recorder.append_last(last));
                 return Err(error);
             }
         };
@@ -155,6 +159,14 @@ impl Project {
         let Prepared { entry, sources, header, params, inventory, grants, allow, .. } = prepared;
         let authority =
             Authority::new(entry.clone(), header.needs.clone(), grants, allow, header.limits.max_hosts);
+        for parameter in header.params.iter().filter(|parameter| parameter.ty == ParameterType::Hosts) {
+            // A parameter selects hosts as `hosts(…)` does: whoever says `all` is asked either way.
+            let declared = inventory.group("all").map_or(0, |all| all.hosts.len());
+            let selected = params.get(&parameter.name).and_then(Value::as_array).map_or(0, Vec::len);
+            if declared > 1 && selected >= declared {
+                authority.selected_all(declared);
+            }
+        }
         let gate = Arc::new(Gate {
             mode,
             runbook: entry.clone(),
@@ -172,20 +184,21 @@ impl Project {
             cancellation: Cancellation::default(),
             inventory,
             params,
-            runtime: runtime.handle.clone(),
+            runtime: runtime.handle().clone(),
             endpoints: tokio::sync::Mutex::default(),
             checks: Mutex::default(),
             partial: AtomicBool::new(false),
             left_behind: Mutex::default(),
+            promises: Mutex::default(),
         });
-        let signals = runtime.handle.spawn(signals(gate.clone()));
-        let asks = (!past.replay).then(|| runtime.handle.spawn(asks(gate.clone(), store.clone(), run)));
-        let ending = execute(&gate, &sources, &entry, &header.limits);
+        let signals = runtime.spawn(signals(gate.clone()));
+        let asks = (!past.replay).then(|| runtime.spawn(asks(gate.clone(), store.clone(), run, past.asks)));
+        let ending = runtime.block_on(execute(gate.clone(), sources, entry, header.limits));
         signals.abort();
         if let Some(asks) = asks {
             asks.abort();
         }
-        runtime.handle.block_on(gate.world.hosts().close());
+        runtime.block_on(gate.world.hosts().close());
         let last = match ending.status {
             Status::Interrupted => {
                 let reason = ending.error.as_ref().map_or_else(String::new, |error| error.message.clone());
@@ -193,7 +206,7 @@ impl Project {
             }
             _ => ended(&ending),
         };
-        let written = runtime.handle.block_on(gate.recorder.append_last(last));
+        let written = runtime.block_on(gate.recorder.append_last(last));
         drop(locks);
         let allowed = gate.authority.allowed();
         let mut ending = ending;
@@ -243,39 +256,11 @@ fn take_locks(store: &Store, run: RunId, names: &[String]) -> Result<Vec<NamedLo
     Ok(held)
 }
 
-fn ssh_config(home: &Path) -> Result<SshConfig, ServiceError> {
+/// Reads the user's and the system's configuration of SSH; files that are not there say nothing.
+pub(super) fn ssh_config(home: &Path) -> Result<SshConfig, ServiceError> {
     let (user, system) = (home.join(".ssh/config"), Path::new("/etc/ssh/ssh_config"));
     let user = Some(user.as_path()).filter(|path| path.exists());
     Ok(SshConfig::load(user, Some(system).filter(|path| path.exists()), home)?)
-}
-
-/// The thread that drives sockets and timers; threads of script wait on it.
-struct Runtime {
-    handle: tokio::runtime::Handle,
-    stop: Option<tokio::sync::oneshot::Sender<()>>,
-    thread: Option<std::thread::JoinHandle<()>>,
-}
-
-impl Runtime {
-    fn start() -> Result<Self, std::io::Error> {
-        // One thread: a second one costs more CPU than it gives, measured at 200 hosts.
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let handle = runtime.handle().clone();
-        let (stop, stopped) = tokio::sync::oneshot::channel();
-        let thread = std::thread::Builder::new().name("world".to_owned()).spawn(move || {
-            let _ = runtime.block_on(stopped);
-        })?;
-        Ok(Self { handle, stop: Some(stop), thread: Some(thread) })
-    }
-}
-
-impl Drop for Runtime {
-    fn drop(&mut self) {
-        drop(self.stop.take());
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
-    }
 }
 
 /// Ctrl-C and SIGTERM: once ends the run with clean-up, twice at once.
@@ -304,13 +289,15 @@ async fn cancel(gate: &Gate, by: &str, now: bool) {
 }
 
 /// `nlrun cancel` in another process.
-async fn asks(gate: Arc<Gate>, store: Store, run: RunId) {
+async fn asks(gate: Arc<Gate>, store: Store, run: RunId, past: usize) {
+    const EVERY: Duration = Duration::from_millis(200);
+    // Most runs are over before anybody could ask.
+    tokio::time::sleep(EVERY).await;
     let Ok(reader) = store.reader() else { return };
     let reader = Mutex::new(reader);
-    let before = reader.lock().asks(run).map_or(0, |asks| asks.len());
-    let (mut seen, mut version) = (before, 0);
+    let (mut seen, mut version) = (past, 0);
     loop {
-        tokio::time::sleep(Duration::from_millis(200)).await;
+        tokio::time::sleep(EVERY).await;
         let news = {
             let reader = reader.lock();
             match reader.version() {
@@ -330,20 +317,18 @@ async fn asks(gate: Arc<Gate>, store: Store, run: RunId) {
 
 /// Marks runs as interrupted whose process is gone; none stays `running`.
 pub fn sweep(store: &Store) -> Result<Vec<RunId>, StoreError> {
-    use crate::store::Filter;
-    let filter = Filter { status: vec![Status::Running], limit: 1000, ..Filter::default() };
     let mut swept = Vec::new();
-    for row in store.reader()?.runs(&filter)? {
-        let Ok(claim) = store.claim(row.id) else { continue };
+    for run in store.running()? {
+        let Ok(claim) = store.claim(run) else { continue };
         // It may have ended between the list and the claim.
-        if store.reader()?.run(row.id)?.summary.status != Status::Running {
+        if !store.running()?.contains(&run) {
             continue;
         }
         let log: RunLog = store.log(claim, None);
         let event = Event::Interrupted { reason: "its process is gone".to_owned() };
         // On disk before the claim is given back: an event that came later would follow another process's.
         if log.append_durable_blocking(event).is_ok() {
-            swept.push(row.id);
+            swept.push(run);
         }
     }
     Ok(swept)

@@ -61,7 +61,7 @@ impl Project {
             Some(digest) => Some(super::apply::expected_again(&reader, digest, start.beyond, run)?),
             None => None,
         };
-        let past = Past { journal, expected, decisions, replay: false };
+        let past = Past { journal, expected, decisions, replay: false, asks: reader.asks(run)?.len() };
         self.live(place, store, prepared, start.mode, hands, past, Recorder::Log(log))
     }
 

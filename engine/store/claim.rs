@@ -47,6 +47,23 @@ impl Store {
         matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock))
     }
 
+    /// Returns the named locks that living processes hold: the lock's name, and what its holder said about itself.
+    pub fn held_locks(&self) -> Vec<(String, String)> {
+        let mut held = Vec::new();
+        for entry in std::fs::read_dir(self.dir().join("locks")).into_iter().flatten().flatten() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let Some(name) = name.strip_prefix("name-") else { continue };
+            let Ok(mut file) = File::open(entry.path()) else { continue };
+            if matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)) {
+                let mut holder = String::new();
+                let _ = file.read_to_string(&mut holder);
+                held.push((name.to_owned(), holder.trim().to_owned()));
+            }
+        }
+        held.sort();
+        held
+    }
+
     /// Tries to take a named lock; the error is what its holder said about itself.
     pub fn try_named_lock(&self, name: &str, holder: &str) -> Result<Result<NamedLock, String>, StoreError> {
         let name: String = name

@@ -3,15 +3,15 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use rusqlite::{OpenFlags, OptionalExtension as _, TransactionBehavior, params};
+use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior, params};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use crate::model::address::Address;
 use crate::model::event::{ChunkRef, Event, Start};
 use crate::model::run::{RunId, Seq, Summary};
 use crate::store::codec::{Packed, pack, sha256, unpack};
-use crate::store::writer::{Append, Chunk, Poison, chain, event_id};
-use crate::store::{Claim, Store, StoreError, connect, limit, sqlite};
+use crate::store::writer::{Append, Chunk, Inlet, Poison, chain, event_id, gone};
+use crate::store::{Claim, Store, StoreError, sqlite};
 use crate::world::clock;
 
 /// Bytes of output that may wait for the disk; the rest waits at the host, through SSH's window.
@@ -64,7 +64,7 @@ pub struct NewRun<'a> {
 #[derive(Clone)]
 pub struct RunLog {
     run: RunId,
-    sender: mpsc::Sender<Append>,
+    inlet: Inlet,
     poisoned: Arc<Poison>,
     budget: Arc<Semaphore>,
     observer: Option<mpsc::UnboundedSender<Record>>,
@@ -75,10 +75,15 @@ pub struct RunLog {
 impl Store {
     /// Makes a run with its first event and takes the right to append to it, all or nothing.
     pub fn create(&self, new: &NewRun<'_>) -> Result<(Claim, Record), StoreError> {
-        let file = self.file();
-        let fail = sqlite(file);
-        let mut connection = connect(file, OpenFlags::default())?;
-        limit(&connection, self.inner.max_size).map_err(&fail)?;
+        self.side(|connection| self.create_with(connection, new))
+    }
+
+    fn create_with(
+        &self,
+        connection: &mut Connection,
+        new: &NewRun<'_>,
+    ) -> Result<(Claim, Record), StoreError> {
+        let fail = sqlite(self.file());
         let transaction =
             connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(&fail)?;
         let at = clock::now().as_microsecond();
@@ -155,7 +160,7 @@ impl Store {
     pub fn log(&self, claim: Claim, observer: Option<mpsc::UnboundedSender<Record>>) -> RunLog {
         RunLog {
             run: claim.run(),
-            sender: self.writer().sender(),
+            inlet: self.writer().inlet(),
             poisoned: Arc::default(),
             budget: Arc::new(Semaphore::new(OUTPUT_BUDGET)),
             observer,
@@ -165,14 +170,15 @@ impl Store {
 
     /// Asks the process that holds the run to end it: with clean-up, or now.
     pub fn ask_cancel(&self, run: RunId, who: &str, now: bool) -> Result<(), StoreError> {
-        let connection = connect(self.file(), OpenFlags::default())?;
-        connection
-            .execute(
-                "INSERT INTO asks (run, at, who, now) SELECT id, ?2, ?3, ?4 FROM runs WHERE id = ?1",
-                params![run.0, clock::now().as_microsecond(), who, now],
-            )
-            .map_err(sqlite(self.file()))
-            .and_then(|rows| if rows == 0 { Err(StoreError::NoRun(run)) } else { Ok(()) })
+        self.side(|connection| {
+            connection
+                .execute(
+                    "INSERT INTO asks (run, at, who, now) SELECT id, ?2, ?3, ?4 FROM runs WHERE id = ?1",
+                    params![run.0, clock::now().as_microsecond(), who, now],
+                )
+                .map_err(sqlite(self.file()))
+                .and_then(|rows| if rows == 0 { Err(StoreError::NoRun(run)) } else { Ok(()) })
+        })
     }
 }
 
@@ -185,13 +191,13 @@ impl RunLog {
     /// Appends one event. It is in the log, in order, but not necessarily on disk when this returns.
     pub async fn append(&self, event: Event) -> Result<(), StoreError> {
         let append = self.prepare(event, None)?;
-        self.sender.send(append).await.map_err(|_| gone())
+        self.inlet.send(append).await
     }
 
     /// Appends one event from a thread that is not asynchronous.
     pub fn append_blocking(&self, event: Event) -> Result<(), StoreError> {
         let append = self.prepare(event, None)?;
-        self.sender.blocking_send(append).map_err(|_| gone())
+        self.inlet.blocking_send(append)
     }
 
     /// Appends one event and returns its number.
@@ -201,7 +207,7 @@ impl RunLog {
         let mut append = self.prepare(event, None)?;
         let (sender, receiver) = oneshot::channel();
         append.durable = Some(sender);
-        self.sender.send(append).await.map_err(|_| gone())?;
+        self.inlet.send(append).await?;
         receiver.await.map_err(|_| gone())?
     }
 
@@ -210,7 +216,7 @@ impl RunLog {
         let mut append = self.prepare(event, None)?;
         let (sender, receiver) = oneshot::channel();
         append.durable = Some(sender);
-        self.sender.blocking_send(append).map_err(|_| gone())?;
+        self.inlet.blocking_send(append)?;
         receiver.blocking_recv().map_err(|_| gone())?
     }
 
@@ -218,7 +224,7 @@ impl RunLog {
     pub async fn output(&self, address: &Address, stream: &str, bytes: &[u8]) -> Result<(), StoreError> {
         let event = |chunk| Event::Output { address: address.clone(), stream: stream.to_owned(), chunk };
         let append = self.keep(address.as_str(), stream, bytes, event).await?;
-        self.sender.send(append).await.map_err(|_| gone())
+        self.inlet.send(append).await
     }
 
     /// Keeps a file of the run. It is on disk when this returns.
@@ -227,7 +233,7 @@ impl RunLog {
         let mut append = self.keep("", name, bytes, event).await?;
         let (sender, receiver) = oneshot::channel();
         append.durable = Some(sender);
-        self.sender.send(append).await.map_err(|_| gone())?;
+        self.inlet.send(append).await?;
         receiver.await.map_err(|_| gone())?
     }
 
@@ -273,8 +279,4 @@ impl RunLog {
             budget: None,
         })
     }
-}
-
-fn gone() -> StoreError {
-    StoreError::Poisoned("its writer has stopped".to_owned())
 }

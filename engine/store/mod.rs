@@ -17,6 +17,8 @@ mod writer;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use parking_lot::Mutex;
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
 pub use claim::{Claim, NamedLock};
@@ -24,9 +26,11 @@ pub use codec::{hex, sha256};
 pub use error::StoreError;
 pub use log::{NewRun, Passing, Record, RunLog};
 pub use reader::{Filter, Reader, RunRow};
-pub use retention::{Keep, Pruned};
+pub use retention::{Keep, Pruned, partial};
 pub use search::Hit;
 pub use verify::{Break, Verified};
+
+use crate::model::run::RunId;
 
 /// How the store is opened.
 #[derive(Debug, Clone, Default)]
@@ -46,6 +50,8 @@ struct Inner {
     file: PathBuf,
     max_size: Option<u64>,
     writer: writer::Writer,
+    // For everything but appending events; opened when first needed.
+    side: Mutex<Option<Connection>>,
 }
 
 impl Store {
@@ -65,7 +71,8 @@ impl Store {
         limit(&connection, options.max_size).map_err(&fail)?;
         let writer = writer::Writer::start(connection, file.clone())?;
         let max_size = options.max_size;
-        Ok(Self { inner: Arc::new(Inner { dir: dir.to_owned(), file, max_size, writer }) })
+        let side = Mutex::default();
+        Ok(Self { inner: Arc::new(Inner { dir: dir.to_owned(), file, max_size, writer, side }) })
     }
 
     /// Opens a connection that only reads; it sees what any process has committed.
@@ -81,6 +88,37 @@ impl Store {
     /// Returns the database file.
     pub fn file(&self) -> &Path {
         &self.inner.file
+    }
+
+    /// Lends the connection for everything but appending events.
+    fn side<T>(&self, run: impl FnOnce(&mut Connection) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        let mut slot = self.inner.side.lock();
+        let connection = match slot.take() {
+            Some(connection) => connection,
+            None => {
+                let connection = connect(&self.inner.file, OpenFlags::default())?;
+                limit(&connection, self.inner.max_size).map_err(sqlite(self.file()))?;
+                connection
+            }
+        };
+        run(slot.insert(connection))
+    }
+
+    /// Returns the runs that some process should be running.
+    pub fn running(&self) -> Result<Vec<RunId>, StoreError> {
+        let fail = sqlite(self.file());
+        self.side(|connection| {
+            let mut statement = connection
+                .prepare_cached("SELECT id FROM runs WHERE status = 'running' ORDER BY id")
+                .map_err(&fail)?;
+            let rows = statement.query_map([], |row| row.get(0).map(RunId)).map_err(&fail)?;
+            rows.collect::<Result<_, _>>().map_err(&fail)
+        })
+    }
+
+    /// Returns the bytes that the database takes on disk, its write-ahead log included.
+    pub fn size(&self) -> u64 {
+        retention::size(self.file())
     }
 
     fn writer(&self) -> &writer::Writer {
@@ -102,6 +140,8 @@ fn connect(file: &Path, flags: OpenFlags) -> Result<Connection, StoreError> {
     let connection = Connection::open_with_flags(file, flags).map_err(&fail)?;
     connection.busy_timeout(std::time::Duration::from_secs(10)).map_err(&fail)?;
     connection.pragma_update(None, "foreign_keys", true).map_err(&fail)?;
+    // The last connection to close would copy the whole log into the database, and every short run would wait for it.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).map_err(&fail)?;
     // 1 MiB: appends touch the last page of each tree only, and a runner should stay small.
     connection.pragma_update(None, "cache_size", -1024).map_err(&fail)?;
     Ok(connection)
@@ -130,7 +170,7 @@ mod tests {
     use super::*;
     use crate::model::address::{Address, Branch};
     use crate::model::event::{Event, Level, Start};
-    use crate::model::run::{Mode, RunId, Seq, Status, Trigger};
+    use crate::model::run::{Mode, Seq, Status, Trigger};
 
     fn start() -> Start {
         Start {

@@ -1,6 +1,7 @@
 //! Reads runs, events and kept bytes; any process may, while others write.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rusqlite::types::Value as Sql;
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Row, params, params_from_iter};
@@ -8,8 +9,8 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Row, params, param
 use crate::model::address::Address;
 use crate::model::event::Event;
 use crate::model::run::{RunId, Seq, Status, Summary};
-use crate::store::codec::unpack;
-use crate::store::log::Record;
+use crate::store::codec::{Packed, unpack};
+use crate::store::log::{Passing, Record};
 use crate::store::writer::event_id;
 use crate::store::{StoreError, connect, sqlite};
 
@@ -150,7 +151,95 @@ impl Reader {
         )
     }
 
+    /// Returns up to `limit` bytes kept with these events, in their order.
+    pub fn joined(&self, run: RunId, events: &[Seq], limit: usize) -> Result<Vec<u8>, StoreError> {
+        let mut bytes = Vec::new();
+        for seq in events {
+            if bytes.len() >= limit {
+                break;
+            }
+            bytes.extend_from_slice(&self.bytes(run, *seq)?);
+        }
+        bytes.truncate(limit);
+        Ok(bytes)
+    }
+
+    /// Puts the kept bytes beside an output event that was read back, as the writer does with a new one.
+    pub fn attach(&self, record: &mut Record) -> Result<(), StoreError> {
+        let id = event_id(record.run, record.seq.0);
+        let packed = self
+            .connection
+            .prepare_cached("SELECT codec, length, data FROM chunks WHERE id = ?1")
+            .and_then(|mut statement| {
+                let packed = |row: &Row<'_>| {
+                    let length: i64 = row.get(1)?;
+                    Ok(Packed { codec: row.get(0)?, length: length as usize, data: row.get(2)? })
+                };
+                statement.query_row([id], packed).optional()
+            })
+            .map_err(sqlite(&self.file))?
+            .ok_or_else(|| StoreError::Lost(format!("run {}, event {}", record.run, record.seq.0)))?;
+        record.passing = Some(Arc::new(Passing { packed, _budget: None }));
+        Ok(())
+    }
+
+    /// Hands all output of an effect in one stream to a sink, piece by piece; returns how many pieces there were.
+    ///
+    /// The sink ends it by returning false.
+    pub fn pour(
+        &self,
+        run: RunId,
+        address: &Address,
+        stream: &str,
+        mut sink: impl FnMut(&[u8]) -> bool,
+    ) -> Result<usize, StoreError> {
+        let fail = sqlite(&self.file);
+        let mut statement = self
+            .connection
+            .prepare_cached(
+                "SELECT codec, length, data FROM chunks
+                 WHERE address = ?1 AND id > ?2 AND id <= ?3 AND stream = ?4 ORDER BY id",
+            )
+            .map_err(&fail)?;
+        let (first, last) = (event_id(run, 0), event_id(run, i64::from(u32::MAX)));
+        let mut rows = statement.query(params![address.as_str(), first, last, stream]).map_err(&fail)?;
+        let mut pieces = 0;
+        while let Some(row) = rows.next().map_err(&fail)? {
+            let part = unpack_row(row, 0).map_err(&fail)?;
+            let part = part.ok_or_else(|| StoreError::Lost(format!("run {run}, output of {address}")))?;
+            pieces += 1;
+            if !sink(&part) {
+                break;
+            }
+        }
+        Ok(pieces)
+    }
+
+    /// Returns the bytes of a kept file; of several with one name the last.
+    pub fn artifact(&self, run: RunId, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        // Artifacts are the chunks without an address; their name stands where output has its stream.
+        let found = self
+            .connection
+            .prepare_cached(
+                "SELECT codec, length, data FROM chunks
+                 WHERE address = '' AND id > ?1 AND id <= ?2 AND stream = ?3 ORDER BY id DESC LIMIT 1",
+            )
+            .and_then(|mut statement| {
+                let key = params![event_id(run, 0), event_id(run, i64::from(u32::MAX)), name];
+                statement.query_row(key, |row| unpack_row(row, 0)).optional()
+            })
+            .map_err(sqlite(&self.file))?;
+        match found {
+            None => Ok(None),
+            Some(Some(bytes)) => Ok(Some(bytes)),
+            Some(None) => Err(StoreError::Lost(format!("run {run}, artifact {name}"))),
+        }
+    }
+
     /// Returns up to `limit` bytes of an effect's output in one stream, in order, and whether that is all.
+    ///
+    /// Looks through all output of the run: an index by address would cost every run more than it gives the few that
+    /// are asked.
     pub fn output(
         &self,
         run: RunId,
@@ -158,39 +247,15 @@ impl Reader {
         stream: &str,
         limit: usize,
     ) -> Result<(Vec<u8>, bool), StoreError> {
-        self.output_after(run, Seq(0), address, stream, limit)
-    }
-
-    /// Does what [`Reader::output`] does, for output that was recorded after this event.
-    pub fn output_after(
-        &self,
-        run: RunId,
-        after: Seq,
-        address: &Address,
-        stream: &str,
-        limit: usize,
-    ) -> Result<(Vec<u8>, bool), StoreError> {
-        let fail = sqlite(&self.file);
-        let mut statement = self
-            .connection
-            .prepare_cached(
-                "SELECT id, codec, length, data FROM chunks
-                 WHERE address = ?1 AND id > ?2 AND id <= ?3 AND stream = ?4 ORDER BY id",
-            )
-            .map_err(&fail)?;
-        let (first, last) = (event_id(run, after.0), event_id(run, i64::from(u32::MAX)));
-        let mut rows = statement.query(params![address.as_str(), first, last, stream]).map_err(&fail)?;
-        let mut bytes = Vec::new();
-        while let Some(row) = rows.next().map_err(&fail)? {
-            if bytes.len() >= limit {
-                return Ok((bytes, false));
+        let (mut bytes, mut is_all) = (Vec::new(), true);
+        self.pour(run, address, stream, |part| {
+            is_all = bytes.len() < limit;
+            if is_all {
+                bytes.extend_from_slice(part);
             }
-            let part = unpack_row(row, 1).map_err(&fail)?;
-            bytes.extend_from_slice(
-                &part.ok_or_else(|| StoreError::Lost(format!("run {run}, output of {address}")))?,
-            );
-        }
-        Ok((bytes, true))
+            is_all
+        })?;
+        Ok((bytes, is_all))
     }
 
     /// Returns a pinned text by its SHA-256.

@@ -4,7 +4,8 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::JoinHandle;
+use std::thread::{JoinHandle, Thread};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use rusqlite::{Connection, Transaction, TransactionBehavior, params};
@@ -21,6 +22,9 @@ use crate::store::{StoreError, sqlite};
 const QUEUE: usize = 4096;
 /// The largest batch; it bounds how long a durable append can wait behind others.
 const BATCH: usize = 1024;
+
+/// How long events that nobody waits for may wait for company: a commit costs much more than an event in it.
+const LINGER: Duration = Duration::from_millis(10);
 
 /// One event on its way to the log.
 pub(super) struct Append {
@@ -75,6 +79,40 @@ impl Poison {
     }
 }
 
+/// A way to the writer thread.
+#[derive(Clone)]
+pub(super) struct Inlet {
+    sender: mpsc::Sender<Append>,
+    thread: Thread,
+}
+
+impl Inlet {
+    pub(super) async fn send(&self, append: Append) -> Result<(), StoreError> {
+        let is_durable = append.durable.is_some();
+        self.sender.send(append).await.map_err(|_| gone())?;
+        self.hurry(is_durable);
+        Ok(())
+    }
+
+    pub(super) fn blocking_send(&self, append: Append) -> Result<(), StoreError> {
+        let is_durable = append.durable.is_some();
+        self.sender.blocking_send(append).map_err(|_| gone())?;
+        self.hurry(is_durable);
+        Ok(())
+    }
+
+    /// Ends the wait for company when somebody waits for the disk.
+    fn hurry(&self, is_durable: bool) {
+        if is_durable {
+            self.thread.unpark();
+        }
+    }
+}
+
+pub(super) fn gone() -> StoreError {
+    StoreError::Poisoned("its writer has stopped".to_owned())
+}
+
 /// Handle to the writer thread; the thread ends when it is dropped, after the last append is committed.
 pub(super) struct Writer {
     sender: Option<mpsc::Sender<Append>>,
@@ -94,8 +132,11 @@ impl Writer {
         Ok(Self { sender: Some(sender), thread: Some(thread) })
     }
 
-    pub(super) fn sender(&self) -> mpsc::Sender<Append> {
-        self.sender.clone().expect("the sender lives until the writer is dropped")
+    pub(super) fn inlet(&self) -> Inlet {
+        let sender = self.sender.clone().expect("the sender lives until the writer is dropped");
+        let thread =
+            self.thread.as_ref().expect("the thread lives until the writer is dropped").thread().clone();
+        Inlet { sender, thread }
     }
 }
 
@@ -103,6 +144,7 @@ impl Drop for Writer {
     fn drop(&mut self) {
         self.sender = None;
         if let Some(thread) = self.thread.take() {
+            thread.thread().unpark();
             let _ = thread.join();
         }
     }
@@ -161,6 +203,15 @@ impl Appender {
         // One event a batch, so that a wanted crash hits exactly its event.
         let largest = if crash.is_wanted() { 1 } else { BATCH };
         while receiver.blocking_recv_many(&mut batch, largest) > 0 {
+            let is_awaited = |batch: &[Append]| batch.iter().any(|append| append.durable.is_some());
+            if !is_awaited(&batch) && batch.len() < largest {
+                std::thread::park_timeout(LINGER);
+                while batch.len() < largest
+                    && let Ok(append) = receiver.try_recv()
+                {
+                    batch.push(append);
+                }
+            }
             match self.commit(&batch) {
                 Ok(seqs) => {
                     crash.after(&seqs);
@@ -195,8 +246,6 @@ impl Appender {
                 }
             }
         }
-        // A short log file is kinder to backups; another process may still read, so failure is fine.
-        let _ = self.connection.execute_batch("PRAGMA optimize; PRAGMA wal_checkpoint(TRUNCATE);");
     }
 
     fn commit(&mut self, batch: &[Append]) -> Result<Vec<Seq>, StoreError> {

@@ -46,7 +46,7 @@ const DEFAULT_KEYS: [&str; 3] = [".ssh/id_rsa", ".ssh/id_ecdsa", ".ssh/id_ed2551
 const DEEPEST: usize = 8;
 
 /// Merges everything that is known about reaching a host.
-pub(super) fn resolve(
+pub fn resolve(
     host: &Host,
     inventory: &Inventory,
     config: &SshConfig,
@@ -165,7 +165,7 @@ fn jump_host(text: &str, inventory: &Inventory) -> Result<Host, EndpointError> {
         name: address.to_owned(),
         connection,
         vars: serde_json::Map::new(),
-        groups: std::collections::BTreeSet::new(),
+        groups: std::sync::Arc::default(),
     })
 }
 

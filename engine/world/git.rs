@@ -38,3 +38,8 @@ fn git(root: &Path, arguments: &[&str]) -> Option<String> {
         .ok()?;
     output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
 }
+
+/// Returns what `git --version` says; `None` when Git is not installed.
+pub fn version() -> Option<String> {
+    git(Path::new("."), &["--version"]).map(|text| text.trim().to_owned())
+}

@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
-use super::ssh::{self, Connection, Shared};
+use super::ssh::{self, Connection, Lease, Shared};
 use super::transport::{Command, Exit, Fault, Sink};
 
 /// How a host is reached.
@@ -175,11 +175,22 @@ impl Hosts {
         if endpoint.transport == Transport::Local {
             return super::local::run(command, sink, cancel).await;
         }
-        let connection = tokio::select! {
-            connection = self.connection(endpoint) => connection?,
+        let (connection, lease) = tokio::select! {
+            leased = self.lease(endpoint) => leased?,
             () = cancel.cancelled() => return Err(Fault::Cancelled),
         };
-        ssh::run(&connection, endpoint, command, sink, cancel).await
+        ssh::run(&connection, lease, endpoint, command, sink, cancel).await
+    }
+
+    /// Takes a channel; a connection that turns out to be dead before anything was asked on it is replaced.
+    async fn lease(&self, endpoint: &Endpoint) -> Result<(Arc<Connection>, Lease), Fault> {
+        let connection = self.connection(endpoint).await?;
+        match connection.lease().await {
+            Err(Fault::Lost { .. }) => {}
+            leased => return leased.map(|lease| (connection, lease)),
+        }
+        let connection = self.connection(endpoint).await?;
+        connection.lease().await.map(|lease| (connection, lease))
     }
 
     /// Connects and logs in, unless that is done already.

@@ -21,7 +21,7 @@ const GRACE: Duration = Duration::from_secs(8);
 /// Runs `command` by `/bin/sh`, in a process group of its own, and returns how it ended.
 ///
 /// As with SSH, it ends when the command has ended and nothing holds its output any more.
-pub async fn run<S: Sink>(
+pub(super) async fn run<S: Sink>(
     command: &Command,
     sink: &mut S,
     cancel: &CancellationToken,
@@ -51,12 +51,17 @@ pub async fn run<S: Sink>(
     let expiry = tokio::time::sleep_until(started + limit.unwrap_or(Duration::from_secs(86400 * 365)));
     tokio::pin!(expiry);
 
+    let mut pauses = crate::world::transport::pauses();
+
     let fault = loop {
         tokio::select! {
             event = ears.next() => match ears.hear(event, sink).await {
                 Ok(()) => {}
                 Err(Halt::Unrecorded) => break Fault::Unrecorded,
-                Err(Halt::PasswordRefused) => break password_refused(command.sudo.as_ref()),
+                Err(Halt::PasswordRefused) => {
+                    // Nothing has been started; sudo ends when its input, held by `feeding`, is closed.
+                    return Err(password_refused(command.sudo.as_ref()));
+                }
                 Err(Halt::Ended | Halt::ExecRefused) => {
                     ears.dialog.finish(sink).await?;
                     let ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
@@ -64,6 +69,11 @@ pub async fn run<S: Sink>(
                 }
             },
             () = &mut feeding, if is_feeding => is_feeding = false,
+            _ = pauses.tick() => {
+                if sink.pause().await.is_err() {
+                    break Fault::Unrecorded;
+                }
+            }
             () = cancel.cancelled() => break Fault::Cancelled,
             () = &mut expiry, if limit.is_some() => {
                 break Fault::TimedOut { seconds: limit.unwrap_or_default().as_secs() };
@@ -134,7 +144,7 @@ impl Ears {
 
     /// Ends what the command started, while what it still says is taken in.
     async fn stop<S: Sink>(&mut self, shell: u32, command: &Command, sink: &mut S) {
-        let sweeping = sweeping(shell, command.sudo.as_ref());
+        let sweeping = sweeping(shell, self.status.is_some(), command.sudo.as_ref());
         let never = CancellationToken::new();
         let mut nowhere = Nowhere;
         let mut ending = Box::pin(run(&sweeping, &mut nowhere, &never));
@@ -184,9 +194,10 @@ async fn feed(mut stdin: ChildStdin, command: &Command, mut gate: watch::Receive
 
 fn exit(status: ExitStatus, ms: u64) -> Exit {
     let signal = status.signal().map(|number| {
-        rustix::process::Signal::from_named_raw(number)
-            .map(|signal| format!("{signal:?}").replace(['"'], "").replace("Signal::", ""))
-            .unwrap_or_else(|| number.to_string())
+        rustix::process::Signal::from_named_raw(number).map_or_else(
+            || number.to_string(),
+            |signal| format!("{signal:?}").replace(['"'], "").replace("Signal::", ""),
+        )
     });
     Exit { code: status.code(), signal, ms }
 }

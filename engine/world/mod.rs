@@ -1,12 +1,14 @@
 //! The only code that opens sockets, starts processes, reads the clock or touches files for a runbook.
 
 pub mod clock;
+pub mod editor;
 pub mod endpoint;
 pub mod files;
 pub mod git;
 pub mod host;
 pub mod inventory;
 pub mod local;
+pub mod machine;
 pub mod project;
 pub mod secrets;
 pub mod shell;

@@ -35,6 +35,17 @@ pub enum ProjectError {
     },
 }
 
+/// A file below a folder of the project.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// The path below the folder.
+    pub name: String,
+    /// What it holds; `None` for a folder.
+    pub content: Option<Vec<u8>>,
+    /// Whether its owner may execute it.
+    pub is_executable: bool,
+}
+
 /// Files are held in memory while they are sent.
 const LARGEST: u64 = 256 << 20;
 
@@ -69,6 +80,58 @@ impl Project {
             return Err(ProjectError::TooLarge { path: path.to_owned(), bytes, limit: LARGEST });
         }
         std::fs::read(&real).map_err(read)
+    }
+
+    /// Reads all that is below a folder of the project, in the order of names, each folder before what it holds.
+    ///
+    /// Links are read as what they lead to; what `is_wanted` refuses is left out with all it holds.
+    pub fn tree(&self, folder: &str, is_wanted: &dyn Fn(&str) -> bool) -> Result<Vec<Found>, ProjectError> {
+        let mut found = Vec::new();
+        let mut left = LARGEST;
+        self.branch(folder, "", is_wanted, &mut left, &mut found)?;
+        Ok(found)
+    }
+
+    fn branch(
+        &self,
+        folder: &str,
+        below: &str,
+        is_wanted: &dyn Fn(&str) -> bool,
+        left: &mut u64,
+        found: &mut Vec<Found>,
+    ) -> Result<(), ProjectError> {
+        let here = if below.is_empty() { folder.to_owned() } else { format!("{folder}/{below}") };
+        let fail = |source| ProjectError::Read { path: here.clone(), source };
+        // A link to a folder above it would never end.
+        if below.matches('/').count() > 64 {
+            return Err(fail(io::Error::other("folders are nested too deeply")));
+        }
+        let mut names = Vec::new();
+        for entry in std::fs::read_dir(self.path(&here)?).map_err(fail)? {
+            let name = entry.map_err(fail)?.file_name();
+            names.push(name.into_string().map_err(|_| fail(io::Error::other("a name is not UTF-8")))?);
+        }
+        names.sort_unstable();
+        for name in names {
+            let name = if below.is_empty() { name } else { format!("{below}/{name}") };
+            if !is_wanted(&name) {
+                continue;
+            }
+            let path = format!("{folder}/{name}");
+            let facts = std::fs::metadata(self.path(&path)?).map_err(fail)?;
+            if facts.is_dir() {
+                found.push(Found { name: name.clone(), content: None, is_executable: true });
+                self.branch(folder, &name, is_wanted, left, found)?;
+                continue;
+            }
+            if facts.len() > *left {
+                return Err(ProjectError::TooLarge { path, bytes: facts.len(), limit: LARGEST });
+            }
+            *left -= facts.len();
+            let is_executable = std::os::unix::fs::PermissionsExt::mode(&facts.permissions()) & 0o100 != 0;
+            found.push(Found { name, content: Some(self.read(&path)?), is_executable });
+        }
+        Ok(())
     }
 }
 

@@ -28,6 +28,14 @@ pub trait Sink: Send {
     }
 }
 
+/// Returns the clock by which a transport calls [`Sink::pause`].
+pub(super) fn pauses() -> tokio::time::Interval {
+    const EVERY: Duration = Duration::from_millis(100);
+    let mut pauses = tokio::time::interval_at(tokio::time::Instant::now() + EVERY, EVERY);
+    pauses.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    pauses
+}
+
 /// The receiver of output is gone (the run log cannot be written): the command must be stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the output can no longer be recorded")]

@@ -1,10 +1,24 @@
 //! The SSH side of the world against a real sshd, and against a faulty server where a fault must be provoked.
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "a test fails by panicking, and says what it skips"
+)]
 
 mod exec;
+mod faults;
+mod login;
+mod pool;
+mod routes;
+mod stop;
+mod sudo;
+mod trust;
 
 use std::sync::Arc;
 
-use nlrun::world::transport::{Command, Line, Sink, SinkClosed, Stream};
+use nlrun::world::host::{Endpoint, Hosts};
+use nlrun::world::transport::{Command, Exit, Fault, Line, Sink, SinkClosed, Stream};
+use tokio_util::sync::CancellationToken;
 
 /// Keeps all output.
 #[derive(Default)]
@@ -58,4 +72,11 @@ fn command(line: Line) -> Command {
         timeout: None,
         detach: false,
     }
+}
+
+/// Runs a command to its end and keeps its output.
+pub async fn run(hosts: &Hosts, endpoint: &Arc<Endpoint>, command: &Command) -> (Result<Exit, Fault>, Kept) {
+    let mut kept = Kept::default();
+    let result = hosts.run(endpoint, command, &mut kept, &CancellationToken::new()).await;
+    (result, kept)
 }

@@ -1,3 +1,6 @@
 //! Builders: a project in a temporary folder, a real `sshd`, a faulty SSH server.
+pub mod account;
+pub mod faulty;
+pub mod processes;
 pub mod project;
 pub mod sshd;

@@ -1,5 +1,6 @@
 //! A project in a temporary folder and the real binary in it, with nothing of the caller's environment.
 #![expect(clippy::disallowed_methods, reason = "tests write the project's files and start the binary")]
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
 #![allow(dead_code, reason = "each test module uses a part of the builder")]
 
 use std::ffi::OsString;

@@ -1,8 +1,14 @@
 //! A real OpenSSH server on loopback, with keys and a folder of its own, gone when dropped.
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "a test fails by panicking, and says what it skips"
+)]
 #![expect(clippy::disallowed_methods, reason = "tests start servers and write their configuration")]
 
 use std::fmt::Write as _;
 use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -16,8 +22,8 @@ const SSHD: &str = "/usr/sbin/sshd";
 #[derive(Default)]
 pub struct Builder {
     lines: Vec<String>,
-    host_key: Option<&'static str>,
     host_certificate: bool,
+    second_key: bool,
     debug: bool,
 }
 
@@ -61,11 +67,6 @@ impl Sshd {
     pub fn host_key(&self) -> String {
         let text = std::fs::read_to_string(self.folder().join("host.pub")).unwrap();
         text.split(' ').take(2).collect::<Vec<_>>().join(" ").trim().to_owned()
-    }
-
-    /// The server's process id.
-    pub fn pid(&self) -> u32 {
-        self.child.id()
     }
 
     /// An endpoint that can log in.
@@ -118,17 +119,17 @@ impl Builder {
         self
     }
 
-    /// Chooses the type of the host key (`ed25519` otherwise).
-    #[must_use]
-    pub fn host_key(mut self, algorithm: &'static str) -> Self {
-        self.host_key = Some(algorithm);
-        self
-    }
-
     /// Gives the server a host certificate for `127.0.0.1`, signed by the key `ca` in its folder.
     #[must_use]
     pub fn host_certificate(mut self) -> Self {
         self.host_certificate = true;
+        self
+    }
+
+    /// Gives the server an ECDSA key, `second`, besides its first.
+    #[must_use]
+    pub fn second_host_key(mut self) -> Self {
+        self.second_key = true;
         self
     }
 
@@ -152,13 +153,16 @@ impl Builder {
         }
         let folder = tempfile::Builder::new().prefix("nlrun-sshd-").tempdir().unwrap();
         let path = |name: &str| folder.path().join(name);
-        keygen(&path("host"), &["-t", self.host_key.unwrap_or("ed25519")]);
+        // Other users than the one who runs the tests log in, too, and read their authorized keys here.
+        std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+        keygen(&path("host"), &["-t", "ed25519"]);
         keygen(&path("client"), &["-t", "ed25519"]);
         std::fs::copy(path("client.pub"), path("authorized_keys")).unwrap();
-        let port = free_port();
         let user = if is_root { "root".to_owned() } else { whoami() };
+        // Of two lines with one keyword sshd takes the first, so the test's own come first.
+        let own = self.lines.join("\n").replace("FOLDER", &folder.path().display().to_string());
         let mut config = format!(
-            "Port {port}\nListenAddress 127.0.0.1\nHostKey {}\nAuthorizedKeysFile {}\nPidFile none\n\
+            "{own}\nListenAddress 127.0.0.1\nHostKey {}\nAuthorizedKeysFile {}\nPidFile none\n\
              UsePAM no\nStrictModes no\nPermitRootLogin yes\nPrintMotd no\nUseDNS no\n\
              PasswordAuthentication no\nKbdInteractiveAuthentication no\nSubsystem sftp internal-sftp\n",
             path("host").display(),
@@ -176,30 +180,42 @@ impl Builder {
             assert!(signed.success());
             writeln!(config, "HostCertificate {}", path("host-cert.pub").display()).unwrap();
         }
-        for line in &self.lines {
-            writeln!(config, "{}", line.replace("FOLDER", &folder.path().display().to_string())).unwrap();
+        if self.second_key {
+            keygen(&path("second"), &["-t", "ecdsa"]);
+            writeln!(config, "HostKey {}", path("second").display()).unwrap();
         }
         std::fs::write(path("config"), config).unwrap();
-        let log = std::fs::File::create(path("log")).unwrap();
-        let child = Command::new(SSHD)
-            .args(["-D", "-e", "-f"])
-            .arg(path("config"))
-            .args(self.debug.then_some(["-o", "LogLevel=DEBUG2"]).into_iter().flatten())
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(log)
-            .spawn()
-            .unwrap();
-        let mut sshd = Sshd { child, folder, port, user };
+        let (child, port) = (0..5)
+            .find_map(|_| listen(folder.path(), self.debug))
+            .unwrap_or_else(|| panic!("sshd: {}", std::fs::read_to_string(path("log")).unwrap()));
+        let sshd = Sshd { child, folder, port, user };
         std::fs::write(sshd.known_hosts(), format!("[127.0.0.1]:{port} {}\n", sshd.host_key())).unwrap();
-        let until = Instant::now() + Duration::from_secs(10);
-        while TcpStream::connect(("127.0.0.1", port)).is_err() {
-            assert!(sshd.child.try_wait().unwrap().is_none(), "sshd ended: {}", sshd.log());
-            assert!(Instant::now() < until, "sshd does not answer: {}", sshd.log());
-            std::thread::yield_now();
-        }
         Some(sshd)
     }
+}
+
+/// Starts sshd on a free port and waits until it answers; `None` when another took the port first.
+fn listen(folder: &Path, debug: bool) -> Option<(Child, u16)> {
+    let port = free_port();
+    let mut child = Command::new(SSHD)
+        .args(["-D", "-e", "-p", &port.to_string(), "-f"])
+        .arg(folder.join("config"))
+        .args(debug.then_some(["-o", "LogLevel=DEBUG2"]).into_iter().flatten())
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(std::fs::File::create(folder.join("log")).unwrap())
+        .spawn()
+        .unwrap();
+    let until = Instant::now() + Duration::from_secs(10);
+    while TcpStream::connect(("127.0.0.1", port)).is_err() {
+        if child.try_wait().unwrap().is_some() {
+            return None;
+        }
+        assert!(Instant::now() < until, "sshd does not answer");
+        std::thread::yield_now();
+    }
+    // Whoever answers has to be this one.
+    child.try_wait().unwrap().is_none().then_some((child, port))
 }
 
 /// A port that was free a moment ago.

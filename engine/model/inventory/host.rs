@@ -1,6 +1,7 @@
 //! A host and how to reach it.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -18,14 +19,14 @@ pub struct Host {
     /// Its variables, merged; a value still encrypted by Ansible Vault is `{"__vault": "<ciphertext>"}`.
     pub vars: Map<String, Value>,
     /// Every group it belongs to, directly or not, `all` included.
-    pub groups: BTreeSet<String>,
+    pub groups: Arc<BTreeSet<String>>,
 }
 
 impl Host {
     /// Makes the `localhost` that nobody declared: this machine, in no group, with the variables of `all`.
     pub(super) fn local(vars: Map<String, Value>) -> Self {
         let connection = Connection { transport: Transport::Local, ..Connection::default() };
-        Self { name: LOCALHOST.to_owned(), connection, vars, groups: BTreeSet::new() }
+        Self { name: LOCALHOST.to_owned(), connection, vars, groups: Arc::default() }
     }
 }
 

@@ -193,7 +193,8 @@ impl Draft {
         if is_here {
             connection.transport = Transport::Local;
         }
-        let groups = groups.iter().map(|name| (*name).to_owned()).collect();
+        let groups: BTreeSet<String> = groups.iter().map(|name| (*name).to_owned()).collect();
+        let groups = Arc::new(groups);
         Host { name: draft.name.clone(), connection, vars, groups }
     }
 

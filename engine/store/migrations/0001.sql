@@ -30,7 +30,6 @@ CREATE TABLE chunks (
     length  INTEGER NOT NULL,
     data    BLOB    NOT NULL
 ) STRICT;
-CREATE INDEX chunks_by_address ON chunks (address, id);
 
 -- The last verdict of each host of a run, for filters.
 CREATE TABLE run_hosts (

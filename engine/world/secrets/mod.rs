@@ -7,6 +7,7 @@ pub mod edit;
 pub mod encrypted;
 pub mod key;
 mod place;
+pub mod probe;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;

@@ -57,12 +57,12 @@ fn under_sudo(command: &Command, sudo: &Sudo, marks: &Marks) -> String {
 fn body(command: &Command) -> String {
     let mut text = String::new();
     if let Some(cwd) = &command.cwd {
-        text += &format!("cd -- {} || exit 1; ", quote(cwd));
+        text.extend(["cd -- ", &quote(cwd), " || exit 1; "]);
     }
     if !command.env.is_empty() {
         let pairs: Vec<_> =
             command.env.iter().map(|(name, value)| format!("{name}={}", quote(value))).collect();
-        text += &format!("export {} || exit 1; ", pairs.join(" "));
+        text.extend(["export ", &pairs.join(" "), " || exit 1; "]);
     }
     let line = match &command.line {
         Line::Words(words) => format!("exec {}", quote_all(words)),
@@ -70,7 +70,13 @@ fn body(command: &Command) -> String {
     };
     if command.detach {
         let quiet = format!("sh -c {} </dev/null >/dev/null 2>&1 &", quote(&line));
-        text += &format!("if command -v setsid >/dev/null 2>&1; then setsid {quiet} else nohup {quiet} fi");
+        text.extend([
+            "if command -v setsid >/dev/null 2>&1; then setsid ",
+            &quiet,
+            " else nohup ",
+            &quiet,
+            " fi",
+        ]);
     } else {
         text += &line;
     }

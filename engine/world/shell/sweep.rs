@@ -6,12 +6,14 @@ use crate::world::transport::{Command, Line, Sudo};
 
 /// Builds the command that ends the process group of `shell`, its session and its descendants.
 ///
-/// SIGTERM first, SIGKILL for what is left after two seconds. It exits with 0 when nothing is left. Where
+/// `has_ended` says that the shell itself is known to be gone: should its process id live again, it is another's
+/// and nothing is touched. SIGTERM first, SIGKILL for what is left after two seconds. It exits with 0 when nothing is left. Where
 /// `/proc` is not Linux's, the process group alone is ended. Asking sshd with a "signal" request is not enough:
 /// it refuses for root, for forced commands, and cannot reach what sudo started.
-pub fn sweeping(shell: u32, sudo: Option<&Sudo>) -> Command {
+pub fn sweeping(shell: u32, has_ended: bool, sudo: Option<&Sudo>) -> Command {
+    let gone = if has_ended { "1" } else { "" };
     Command {
-        line: Line::Shell(SCRIPT.replace("SHELL_PID", &shell.to_string())),
+        line: Line::Shell(format!("p={shell} gone={gone}\n{SCRIPT}")),
         stdin: Arc::from([]),
         env: Vec::new(),
         cwd: None,
@@ -21,8 +23,7 @@ pub fn sweeping(shell: u32, sudo: Option<&Sudo>) -> Command {
     }
 }
 
-const SCRIPT: &str = r#"p=SHELL_PID
-find_left() {
+const SCRIPT: &str = r#"find_left() {
   left=; more=1
   while [ "$more" ]; do
     more=
@@ -45,6 +46,7 @@ if [ ! -r /proc/self/stat ]; then
   kill -KILL -- "-$p" 2>/dev/null
   exit 0
 fi
+[ "$gone" ] && [ -d "/proc/$p" ] && exit 0
 find_left
 [ -z "$left" ] && exit 0
 kill -TERM $left 2>/dev/null
@@ -70,8 +72,7 @@ mod tests {
 
     #[test]
     fn the_script_names_the_process_once() {
-        let Line::Shell(script) = sweeping(4711, None).line else { panic!("a line for the shell") };
-        assert!(script.starts_with("p=4711\n"));
-        assert!(!script.contains("SHELL_PID"));
+        let Line::Shell(script) = sweeping(4711, false, None).line else { panic!("a line for the shell") };
+        assert!(script.starts_with("p=4711 gone=\n"));
     }
 }

@@ -21,7 +21,7 @@ use super::authenticate::authenticate;
 use super::connection::Connection;
 use super::identities::Identities;
 use super::known_hosts::Files;
-use super::stream::{Greeting, Link, Wire};
+use super::stream::{Greeting, Link, Proxy, Wire};
 use super::trust::Trust;
 use crate::world::host::Endpoint;
 use crate::world::transport::Fault;
@@ -31,7 +31,7 @@ pub(crate) struct Shared {
     known_hosts: Arc<Files>,
     identities: Identities,
     connecting: Semaphore,
-    channels: usize,
+    pub(super) channels: usize,
 }
 
 /// Bytes that one channel may hold for a slow receiver are at most this many packets of 32 KiB.
@@ -56,19 +56,19 @@ impl Shared {
     ///
     /// All of it, from the first packet to the login, has to be done within the endpoint's connect time-out.
     pub(crate) async fn connect(
-        &self,
+        self: &Arc<Self>,
         endpoint: &Endpoint,
         via: Option<Arc<Connection>>,
     ) -> Result<Connection, Fault> {
         let _turn = self.connecting.acquire().await.expect("the semaphore is never closed");
         let trust = Trust::of(endpoint, &self.known_hosts).map_err(|reason| Fault::HostKey { reason })?;
         let trust = Arc::new(trust);
-        let stage = AtomicU8::new(0);
+        let progress = AtomicU8::new(0);
         let calls = async {
             let mut pause = Duration::from_millis(50);
             let mut call = 1;
             loop {
-                match self.call(endpoint, via.as_deref(), &trust, &stage).await {
+                match self.call(endpoint, via.as_deref(), &trust, &progress).await {
                     Err(Hitch::HungUp(_)) if call < CALLS => {
                         // sshd drops connections at random beyond MaxStartups; all that were dropped come back.
                         sleep(pause.mul_f64(0.5 + random_share())).await;
@@ -81,13 +81,13 @@ impl Shared {
             }
         };
         match timeout(endpoint.connect_timeout, calls).await {
-            Ok(Ok((handle, link))) => Ok(Connection::new(handle, link, endpoint, via, self.channels)),
+            Ok(Ok((handle, state))) => Ok(Connection::new(handle, state, endpoint, via, Arc::clone(self))),
             Ok(Err(fault)) => Err(fault),
             Err(_) => Err(Fault::Unreachable {
                 reason: format!(
                     "no answer within {:?} while {}",
                     endpoint.connect_timeout,
-                    STAGES[usize::from(stage.load(Ordering::Relaxed))]
+                    STAGES[usize::from(progress.load(Ordering::Relaxed))]
                 ),
             }),
         }
@@ -98,11 +98,11 @@ impl Shared {
         endpoint: &Endpoint,
         via: Option<&Connection>,
         trust: &Arc<Trust>,
-        stage: &AtomicU8,
+        progress: &AtomicU8,
     ) -> Result<(Handle<Client>, Arc<State>), Hitch> {
-        stage.store(0, Ordering::Relaxed);
+        progress.store(0, Ordering::Relaxed);
         let link = dial(endpoint, via).await?;
-        stage.store(1, Ordering::Relaxed);
+        progress.store(1, Ordering::Relaxed);
         let greeting = Arc::new(Greeting::default());
         let wire = BufReader::with_capacity(READ_BUFFER, Wire::new(link, Arc::clone(&greeting)));
         let config = client::Config {
@@ -117,7 +117,7 @@ impl Shared {
         let mut handle = client::connect_stream(Arc::new(config), wire, client)
             .await
             .map_err(|error| explain(&error, &state, &greeting, endpoint))?;
-        stage.store(2, Ordering::Relaxed);
+        progress.store(2, Ordering::Relaxed);
         authenticate(&mut handle, endpoint, &self.identities).await.map_err(Hitch::Final)?;
         Ok((handle, state))
     }
@@ -194,7 +194,7 @@ fn spawn_proxy(command: &str) -> Result<Link, Fault> {
         .map_err(|error| Fault::Unreachable { reason: format!("proxy command `{command}`: {error}") })?;
     let stdin = child.stdin.take().expect("standard input is piped");
     let stdout = child.stdout.take().expect("standard output is piped");
-    Ok(Link::Proxy { _child: child, stdin, stdout })
+    Ok(Link::Proxy(Box::new(Proxy { _child: child, stdin, stdout })))
 }
 
 fn explain(error: &russh::Error, state: &State, greeting: &Greeting, endpoint: &Endpoint) -> Hitch {
@@ -313,6 +313,7 @@ impl client::Handler for Client {
                 let text = match &error {
                     russh::Error::KeepaliveTimeout => "no answer to keep-alives".to_owned(),
                     russh::Error::Disconnect | russh::Error::HUP => "the connection was cut".to_owned(),
+                    russh::Error::IO(error) => format!("the connection was cut ({error})"),
                     other => other.to_string(),
                 };
                 (text, Err(error))

@@ -7,12 +7,15 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use russh::client::{Handle, Msg};
 use russh::{Channel, ChannelMsg, ChannelOpenFailure, Disconnect};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit, oneshot};
 use tokio::time::{Instant, sleep, timeout};
 
-use super::connect::{Client, State};
+use super::connect::{Client, Shared, State};
 use crate::world::host::Endpoint;
 use crate::world::transport::Fault;
+
+/// Commands being ended at once: what sshd's MaxSessions of 10 leaves beside our 8.
+const ENDS: usize = 2;
 
 /// An authenticated connection to one host.
 pub(crate) struct Connection {
@@ -22,17 +25,21 @@ pub(crate) struct Connection {
     running: AtomicUsize,
     ahead: Mutex<Option<oneshot::Receiver<Lease>>>,
     opens_ahead: bool,
+    /// How many commands were begun.
+    commands: AtomicUsize,
     patience: Duration,
+    ends: Semaphore,
+    shared: Arc<Shared>,
     /// The jump host's connection, which this one lives in.
-    _via: Option<Arc<Connection>>,
+    via: Option<Arc<Connection>>,
 }
 
 /// A channel, and the right to have it open.
-pub(super) struct Lease {
+pub(crate) struct Lease {
     /// The channel, on which nothing has been asked yet.
-    pub channel: Channel<Msg>,
+    pub(super) channel: Channel<Msg>,
     /// Returned to the connection when dropped.
-    pub permit: OwnedSemaphorePermit,
+    pub(super) permit: OwnedSemaphorePermit,
 }
 
 impl Connection {
@@ -42,18 +49,21 @@ impl Connection {
         state: Arc<State>,
         endpoint: &Endpoint,
         via: Option<Arc<Self>>,
-        channels: usize,
+        shared: Arc<Shared>,
     ) -> Self {
         Self {
             handle,
             state,
-            permits: Arc::new(Semaphore::new(channels)),
+            permits: Arc::new(Semaphore::new(shared.channels)),
+            ends: Semaphore::new(ENDS),
+            shared,
             running: AtomicUsize::new(0),
             ahead: Mutex::new(None),
             // Network gear often allows one session, and an unused one can lock others out.
             opens_ahead: endpoint.posix && !endpoint.legacy,
+            commands: AtomicUsize::new(0),
             patience: endpoint.connect_timeout,
-            _via: via,
+            via,
         }
     }
 
@@ -68,7 +78,7 @@ impl Connection {
     }
 
     /// Takes the channel that was opened ahead, or opens one when fewer than the limit are in use.
-    pub(super) async fn lease(&self) -> Result<Lease, Fault> {
+    pub(crate) async fn lease(&self) -> Result<Lease, Fault> {
         let ahead = self.ahead.lock().take();
         if let Some(ahead) = ahead
             && let Ok(mut lease) = ahead.await
@@ -87,8 +97,10 @@ impl Connection {
     }
 
     /// Opens the next channel while a command runs, so that the next command costs one round trip instead of two.
+    ///
+    /// Not for the first command: most hosts of a fan-out are sent only one.
     pub(super) fn open_ahead(self: &Arc<Self>) {
-        if !self.opens_ahead {
+        if !self.opens_ahead || self.commands.fetch_add(1, Ordering::Relaxed) == 0 {
             return;
         }
         let mut ahead = self.ahead.lock();
@@ -109,9 +121,16 @@ impl Connection {
         });
     }
 
-    /// Opens a channel at once, beyond the limit: for ending what runs on another one.
-    pub(super) async fn open_now(&self) -> Result<Channel<Msg>, Fault> {
-        self.handle.channel_open_session().await.map_err(|error| self.explain(&error))
+    /// Opens a channel beyond the limit of commands, for ending what runs on another one; waits for its turn.
+    pub(super) async fn open_for_end(&self) -> Result<(Channel<Msg>, SemaphorePermit<'_>), Fault> {
+        let turn = self.ends.acquire().await.expect("the semaphore is never closed");
+        let opened = self.handle.channel_open_session().await;
+        opened.map(|channel| (channel, turn)).map_err(|error| self.explain(&error))
+    }
+
+    /// Makes another connection to the same host, for when this one can take no more sessions.
+    pub(super) async fn again(&self, endpoint: &Endpoint) -> Result<Arc<Self>, Fault> {
+        Shared::connect(&self.shared, endpoint, self.via.clone()).await.map(Arc::new)
     }
 
     async fn open(&self) -> Result<Channel<Msg>, Fault> {

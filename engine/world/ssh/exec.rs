@@ -9,21 +9,22 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::connection::Connection;
+use super::connection::{Connection, Lease};
 use crate::world::host::Endpoint;
 use crate::world::shell::{Dialog, Gate, Halt, Nowhere, Script, bare, compose, password_refused, sweeping};
 use crate::world::transport::{Command, Exit, Fault, Sink, SinkClosed, Stream};
 
 /// How long a command that was told to end may take for it before its channel is closed.
-const GRACE: Duration = Duration::from_secs(8);
+const GRACE: Duration = Duration::from_secs(12);
 /// The longest piece of standard input sent at once.
 const PIECE: usize = 32 * 1024;
 
-/// Runs `command` and returns how it ended, or why nobody knows.
+/// Runs `command` on a leased channel and returns how it ended, or why nobody knows.
 ///
 /// Dropping the future leaves the command to itself; `cancel` is the way to end it.
 pub(crate) async fn run<S: Sink>(
     connection: &Arc<Connection>,
+    lease: Lease,
     endpoint: &Endpoint,
     command: &Command,
     sink: &mut S,
@@ -39,12 +40,8 @@ pub(crate) async fn run<S: Sink>(
             ),
         })?
     };
-    let lease = tokio::select! {
-        lease = connection.lease() => lease?,
-        () = cancel.cancelled() => return Err(Fault::Cancelled),
-    };
     let _running = connection.run();
-    let call = Call { connection, command };
+    let call = Call { connection, endpoint, command };
     let result = call.run(lease.channel, script, sink, cancel).await;
     drop(lease.permit);
     result
@@ -52,6 +49,7 @@ pub(crate) async fn run<S: Sink>(
 
 struct Call<'a> {
     connection: &'a Arc<Connection>,
+    endpoint: &'a Endpoint,
     command: &'a Command,
 }
 
@@ -82,6 +80,8 @@ impl Call<'_> {
         let expiry = tokio::time::sleep_until(started + limit.unwrap_or(Duration::from_secs(86400 * 365)));
         tokio::pin!(expiry);
 
+        let mut pauses = crate::world::transport::pauses();
+
         let halt = loop {
             tokio::select! {
                 message = read.wait() => {
@@ -91,6 +91,11 @@ impl Call<'_> {
                     }
                 }
                 () = &mut feeding, if is_feeding => is_feeding = false,
+                _ = pauses.tick() => {
+                    if sink.pause().await.is_err() {
+                        break Halt::Unrecorded;
+                    }
+                }
                 () = cancel.cancelled() => {
                     self.stop(&mut read, &write, &mut hearing, sink).await;
                     return Err(Fault::Cancelled);
@@ -112,7 +117,9 @@ impl Call<'_> {
                 return Err(Fault::Protocol { reason: "the server refuses to run commands".to_owned() });
             }
             Halt::PasswordRefused => {
-                self.stop(&mut read, &write, &mut hearing, &mut Nowhere).await;
+                // Nothing has been started; sudo ends at the end of its input.
+                let _ = write.eof().await;
+                let _ = write.close().await;
                 return Err(password_refused(self.command.sudo.as_ref()));
             }
         }
@@ -164,7 +171,8 @@ impl Call<'_> {
         hearing: &mut Hearing,
         sink: &mut S,
     ) {
-        let ending = self.end(write, hearing.dialog.shell);
+        let has_ended = hearing.code.is_some() || hearing.signal.is_some();
+        let ending = self.end(write, hearing.dialog.shell, has_ended);
         tokio::pin!(ending);
         let mut is_ending = true;
         let listen = async {
@@ -186,7 +194,7 @@ impl Call<'_> {
         let _ = write.close().await;
     }
 
-    async fn end(&self, write: &ChannelWriteHalf<Msg>, shell: Option<u32>) {
+    async fn end(&self, write: &ChannelWriteHalf<Msg>, shell: Option<u32>, has_ended: bool) {
         let Some(shell) = shell else {
             // No shell of ours: the server is asked, and most network gear does not even know the request.
             let _ = write.signal(Sig::TERM).await;
@@ -194,32 +202,39 @@ impl Call<'_> {
             let _ = write.signal(Sig::KILL).await;
             return;
         };
-        let channel = match self.connection.open_now().await {
-            Ok(channel) => channel,
+        let is_ended = match self.connection.open_for_end().await {
+            Ok((channel, _turn)) => self.sweep(self.connection, channel, shell, has_ended).await,
             Err(_) if self.connection.is_closed() => return,
-            Err(_) => {
-                // The server allows no second session: ours is given up for the one that ends it.
-                let _ = write.close().await;
-                let patience = async {
-                    loop {
-                        match self.connection.open_now().await {
-                            Ok(channel) => return Some(channel),
-                            Err(_) if self.connection.is_closed() => return None,
-                            Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
-                        }
-                    }
-                };
-                let Ok(Some(channel)) = timeout(GRACE / 2, patience).await else { return };
-                channel
-            }
+            // The server allows no further session, and keeps ours until its process is gone.
+            Err(_) => match self.connection.again(self.endpoint).await {
+                Ok(other) => {
+                    let is_ended = match other.open_for_end().await {
+                        Ok((channel, _turn)) => self.sweep(&other, channel, shell, has_ended).await,
+                        Err(_) => false,
+                    };
+                    other.close().await;
+                    is_ended
+                }
+                Err(_) => false,
+            },
         };
-        let sweeping = sweeping(shell, self.command.sudo.as_ref());
-        let call = Call { connection: self.connection, command: &sweeping };
+        if !is_ended {
+            tracing::warn!(host = self.endpoint.name, shell, "what a stopped command started may still run");
+        }
+    }
+
+    async fn sweep(
+        &self,
+        connection: &Arc<Connection>,
+        channel: Channel<Msg>,
+        shell: u32,
+        has_ended: bool,
+    ) -> bool {
+        let sweeping = sweeping(shell, has_ended, self.command.sudo.as_ref());
+        let call = Call { connection, endpoint: self.endpoint, command: &sweeping };
         let script = compose(&sweeping);
         let exit = Box::pin(call.run(channel, script, &mut Nowhere, &CancellationToken::new())).await;
-        if !matches!(exit, Ok(Exit { code: Some(0), .. })) {
-            tracing::warn!(shell, "what a stopped command started may still run");
-        }
+        matches!(exit, Ok(Exit { code: Some(0), .. }))
     }
 }
 

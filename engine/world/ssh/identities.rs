@@ -25,36 +25,32 @@ impl Identities {
         if let Some(key) = keys.get(path) {
             return Ok(Arc::clone(key));
         }
-        let key = read(path.to_owned(), passphrase.cloned()).await?;
+        let key = read(path, passphrase).await?;
         keys.insert(path.to_owned(), Arc::clone(&key));
         Ok(key)
     }
 }
 
-async fn read(path: PathBuf, passphrase: Option<Zeroizing<String>>) -> Result<Arc<PrivateKey>, String> {
-    let shown = path.display().to_string();
-    let text = tokio::fs::read_to_string(&path)
-        .await
-        .map(Zeroizing::new)
-        .map_err(|error| format!("{shown} ({error})"))?;
-    let decode = move || {
-        let passphrase = passphrase.as_ref().map(|text| text.as_str());
-        // Without a passphrase an encrypted key must say so instead of failing to parse with an empty one.
-        match russh::keys::decode_secret_key(&text, None) {
-            Err(russh::keys::Error::KeyIsEncrypted) => match passphrase {
-                Some(_) => russh::keys::decode_secret_key(&text, passphrase)
-                    .map_err(|error| format!("its passphrase does not fit: {error}")),
-                None => Err("it is encrypted and no passphrase is set".to_owned()),
-            },
-            other => other.map_err(|error| error.to_string()),
+async fn read(path: &Path, passphrase: Option<&Zeroizing<String>>) -> Result<Arc<PrivateKey>, String> {
+    let refused = |reason: String| format!("{} ({reason})", path.display());
+    let text =
+        std::fs::read_to_string(path).map(Zeroizing::new).map_err(|error| refused(error.to_string()))?;
+    // Without a passphrase first: an encrypted key must say that it is one.
+    let key = match (russh::keys::decode_secret_key(&text, None), passphrase.cloned()) {
+        (Err(russh::keys::Error::KeyIsEncrypted), Some(passphrase)) => {
+            let decrypt = move || russh::keys::decode_secret_key(&text, Some(&passphrase));
+            tokio::task::spawn_blocking(decrypt)
+                .await
+                .map_err(|error| refused(error.to_string()))?
+                .map_err(|error| refused(format!("its passphrase does not fit: {error}")))?
         }
+        (Err(russh::keys::Error::KeyIsEncrypted), None) => {
+            return Err(refused("it is encrypted and no passphrase is set".to_owned()));
+        }
+        // One P-256 key in 512 begins with a zero byte and is refused by the `ssh-key` crate (0.7.0-rc.11).
+        (key, _) => key.map_err(|error| refused(format!("{error}; an agent may be able to read it")))?,
     };
-    tokio::task::spawn_blocking(decode)
-        .await
-        .map_err(|error| error.to_string())
-        .flatten()
-        .map(Arc::new)
-        .map_err(|reason| format!("{shown} ({reason})"))
+    Ok(Arc::new(key))
 }
 
 /// Returns the certificates for `endpoint`'s keys: those named, and `KEY-cert.pub` beside each key.

@@ -49,9 +49,10 @@ pub(super) fn host_name(host: &str, port: u16) -> String {
 
 /// Files read once and again only when they change, since a run asks for every host.
 #[derive(Debug, Default)]
-pub(super) struct Files(Mutex<HashMap<PathBuf, (Stamp, Arc<Vec<Line>>)>>);
+pub(super) struct Files(Mutex<HashMap<PathBuf, (Stamp, Lines)>>);
 
 type Stamp = (Option<SystemTime>, u64);
+type Lines = Arc<Vec<Line>>;
 
 impl Files {
     /// Returns every key that `files` hold for `host` at `port`, in the order of files and lines.
@@ -81,7 +82,7 @@ impl Files {
         Ok(found)
     }
 
-    fn read(&self, path: &Path) -> std::io::Result<Arc<Vec<Line>>> {
+    fn read(&self, path: &Path) -> std::io::Result<Lines> {
         let missing = |error: &std::io::Error| {
             matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory)
         };

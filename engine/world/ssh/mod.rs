@@ -12,5 +12,5 @@ mod stream;
 mod trust;
 
 pub(super) use connect::{Shared, dial_tcp};
-pub(super) use connection::Connection;
+pub(super) use connection::{Connection, Lease};
 pub(super) use exec::run;

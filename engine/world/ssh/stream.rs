@@ -20,14 +20,17 @@ pub(super) enum Link {
     /// A `direct-tcpip` channel through a jump host.
     Jump(Box<ChannelStream<Msg>>),
     /// A proxy command's standard input and output; the process ends with the link.
-    Proxy {
-        /// Kept so that it is killed when the link is dropped.
-        _child: Child,
-        /// To the server.
-        stdin: ChildStdin,
-        /// From the server.
-        stdout: ChildStdout,
-    },
+    Proxy(Box<Proxy>),
+}
+
+/// A running proxy command.
+pub(super) struct Proxy {
+    /// Kept so that it is killed when the link is dropped.
+    pub _child: Child,
+    /// To the server.
+    pub stdin: ChildStdin,
+    /// From the server.
+    pub stdout: ChildStdout,
 }
 
 /// The first bytes a server sent, kept until it has proved to speak SSH.
@@ -91,7 +94,7 @@ impl AsyncRead for Wire {
         let poll = match &mut this.link {
             Link::Tcp(tcp) => Pin::new(tcp).poll_read(cx, buf),
             Link::Jump(channel) => Pin::new(channel).poll_read(cx, buf),
-            Link::Proxy { stdout, .. } => Pin::new(stdout).poll_read(cx, buf),
+            Link::Proxy(proxy) => Pin::new(&mut proxy.stdout).poll_read(cx, buf),
         };
         if poll.is_ready() {
             let read = &buf.filled()[before..];
@@ -112,7 +115,7 @@ impl AsyncWrite for Wire {
         match &mut self.get_mut().link {
             Link::Tcp(tcp) => Pin::new(tcp).poll_write(cx, bytes),
             Link::Jump(channel) => Pin::new(channel).poll_write(cx, bytes),
-            Link::Proxy { stdin, .. } => Pin::new(stdin).poll_write(cx, bytes),
+            Link::Proxy(proxy) => Pin::new(&mut proxy.stdin).poll_write(cx, bytes),
         }
     }
 
@@ -120,7 +123,7 @@ impl AsyncWrite for Wire {
         match &mut self.get_mut().link {
             Link::Tcp(tcp) => Pin::new(tcp).poll_flush(cx),
             Link::Jump(channel) => Pin::new(channel).poll_flush(cx),
-            Link::Proxy { stdin, .. } => Pin::new(stdin).poll_flush(cx),
+            Link::Proxy(proxy) => Pin::new(&mut proxy.stdin).poll_flush(cx),
         }
     }
 
@@ -128,7 +131,7 @@ impl AsyncWrite for Wire {
         match &mut self.get_mut().link {
             Link::Tcp(tcp) => Pin::new(tcp).poll_shutdown(cx),
             Link::Jump(channel) => Pin::new(channel).poll_shutdown(cx),
-            Link::Proxy { stdin, .. } => Pin::new(stdin).poll_shutdown(cx),
+            Link::Proxy(proxy) => Pin::new(&mut proxy.stdin).poll_shutdown(cx),
         }
     }
 }

@@ -1,0 +1,383 @@
+//! What runs on the host: short scripts for a POSIX shell with coreutils or busybox, and what they answer.
+//!
+//! Contents go through standard input and never stand in an argument. A script that fails says `error WORD` on standard
+//! output, and its tools say the rest on standard error.
+
+use serde_json::json;
+
+use crate::bindings::sudo::Become;
+use crate::gate::{Finished, Permit};
+use crate::model::event::Failure;
+use crate::world::transport::{Command, Line};
+
+/// Where something is: a path on a host, and who touches it.
+#[derive(Clone)]
+pub(super) struct Place {
+    /// The capability's verb.
+    pub(super) effect: &'static str,
+    pub(super) host: std::sync::Arc<crate::model::inventory::Host>,
+    pub(super) path: String,
+    pub(super) sudo: Become,
+}
+
+/// Functions of every script: `die WORD`, `hex FILE` (its SHA-256 into `$h`), `follow` (links of `$p` until one is none),
+/// `facts FILE` (what `stat` knows), `clean_at_end` (of `$tmp` and `$bak`, however it ends), `make_parent`.
+const PRELUDE: &str = r#"LC_ALL=C; export LC_ALL; umask 077
+die() { printf 'error %s\n' "$1"; exit 70; }
+has() { command -v "$1" >/dev/null 2>&1; }
+hex() {
+  if has sha256sum; then h=$(sha256sum <"$1") || return
+  elif has openssl; then h=$(openssl dgst -sha256 <"$1") || return; h=${h##* }
+  elif has shasum; then h=$(shasum -a 256 <"$1") || return
+  elif has busybox; then h=$(busybox sha256sum <"$1") || return
+  else h=none; fi
+  h=${h%% *}
+}
+follow() {
+  n=0
+  while [ -L "$p" ]; do
+    n=$((n+1)); [ $n -le 40 ] || die loop
+    t=$(readlink "$p" && echo .) || die readlink
+    t=${t%??}
+    case $t in /*) p=$t;; *) p=${p%/*}/$t;; esac
+  done
+  [ $n -gt 0 ] || return 0
+  if [ -d "$p" ]; then b=; else b=/${p##*/} p=${p%/*}; fi
+  if d=$(cd -P "$p/" 2>/dev/null && pwd -P && echo .); then p=${d%??}; p=${p%/}; fi
+  p=$p$b; p=${p:-/}
+}
+facts() {
+  stat -c "$1" "$3" 2>/dev/null || stat -f "$2" "$3" || die stat
+}
+clean() {
+  trap '' HUP INT TERM PIPE
+  [ -z "$job" ] || kill "$job" 2>/dev/null
+  rm -rf ${tmp:+"$tmp"} ${bak:+"$bak"}
+}
+clean_at_end() {
+  bak= job=
+  trap clean EXIT
+  # A shell that gets the signal while it is on its way out leaves the rest of the first trap undone.
+  trap 'clean; exit 129' HUP INT TERM PIPE
+}
+make_parent() {
+  d=${p%/*}; d=${d:-/}
+  [ -d "$d" ] && return
+  [ -n "$1" ] || { ls -d "$d/" >/dev/null; die parent; }
+  (umask 022; mkdir -p "$d") || die mkdir
+}
+"#;
+
+/// Tells what is at a path, compares a file with a hash, and sends its content where that is wanted.
+///
+/// Arguments: path, follow, what to send (`h` hash, `d` content if it differs, `a` content always), most bytes to send,
+/// expected SHA-256 (`-`: the first line of standard input is that and the size), expected size.
+const PROBE: &str = r#"p=$1; [ -z "$2" ] || follow
+[ "$p" = "$1" ] || printf 'real %s\n%s\n' ${#p} "$p"
+if [ -L "$p" ]; then type=link
+elif [ -f "$p" ]; then type=file
+elif [ -d "$p" ]; then type=directory
+elif [ -e "$p" ]; then type=special
+else
+  type=absent
+  d=${p%/*}; d=${d:-/}
+  printf 'uid %s\ngid %s\nowner %s\ngroup %s\n' "$(id -u)" "$(id -g)" "$(id -un)" "$(id -gn)"
+  [ -d "$d" ] || printf 'parent no\n'
+  while ! [ -e "$d" ]; do d=${d%/*}; d=${d:-/}; done
+  if ! [ -d "$d" ]; then printf 'parent file\n'; elif ! [ -x "$d" ]; then type=denied; fi
+fi
+printf 'type %s\n' $type
+case $type in absent|denied) exit 0;; esac
+facts 'mode %a
+uid %u
+gid %g
+size %s
+mtime %Y
+owner %U
+group %G' 'mode %Mp%Lp
+uid %u
+gid %g
+size %z
+mtime %m
+owner %Su
+group %Sg' "$p"
+if [ $type = link ]; then
+  t=$(readlink "$p" && echo .) || die readlink
+  t=${t%??}; printf 'target %s\n%s\n' ${#t} "$t"
+fi
+[ $type = file ] && [ -n "$3" ] || exit 0
+sum=$5 size=$6
+[ "$sum" != - ] || IFS=' ' read -r sum size
+hex "$p" 2>/dev/null || h=unreadable
+[ "$h" = unreadable ] && { printf 'sha256 unreadable\n'; exit 0; }
+s=$(wc -c <"$p"); s=$((s))
+most=$4
+if [ "$h" = none ]; then
+  [ -z "$sum" ] || [ $s = "$size" ] || printf 'same no\n'
+  [ -z "$sum" ] || [ $s != "$size" ] || most=$s
+else
+  if [ "$5" = - ]; then
+    if [ "$h" = "$sum" ]; then printf 'same yes\n'; else printf 'same no\n'; fi
+  else printf 'sha256 %s\n' "$h"; fi
+  [ $3 = a ] || { [ $3 = d ] && [ "$h" != "$sum" ]; } || exit 0
+fi
+[ $3 != h ] || [ "$most" = "$s" ] || exit 0
+[ $s -le $most ] || exit 0
+printf 'content %s\n' $s
+cat "$p"
+"#;
+
+/// Writes standard input beside a file and makes it live at once.
+///
+/// Arguments: path, parents, mode, owner:group, backup, validate, token, size (`-`: the first line of standard
+/// input is size and SHA-256), SHA-256, and what the file must still be (`absent` or a SHA-256).
+const PUT: &str = r#"p=$1 size=$8 sum=$9 tmp= bak=
+clean_at_end
+[ "$size" != - ] || IFS=' ' read -r size sum || die truncated
+if [ -d "$p" ] && ! [ -L "$p" ]; then die directory; fi
+if [ -e "$p" ] && ! [ -f "$p" ] && ! [ -L "$p" ]; then die special; fi
+make_parent "$2"
+b=${p##*/}; [ ${#b} -le 200 ] || b=long
+tmp=${d%/}/.$b.nlrun-$7
+set -C; true >"$tmp" || die write; set +C
+cat >"$tmp" || die write
+[ "$(wc -c <"$tmp")" -eq "$size" ] || die truncated
+hex "$tmp" || die write
+[ -z "$sum" ] || [ "$h" = none ] || [ "$h" = "$sum" ] || die truncated
+mode=$3
+if [ -f "$p" ] && ! [ -L "$p" ]; then
+  old=$(facts '%a %u:%g' '%Mp%Lp %u:%g' "$p") || die stat
+  new=$(facts '%a %u:%g' '%Mp%Lp %u:%g' "$tmp") || die stat
+  mode=${mode:-${old%% *}}
+  case $4 in
+    ?*:?*) ;;
+    *) [ "${old#* }" = "${new#* }" ] || chown "${old#* }" "$tmp" || die owner;;
+  esac
+  if [ -e /sys/fs/selinux/enforce ] && has chcon; then chcon --reference="$p" "$tmp" 2>/dev/null; fi
+fi
+[ -z "$4" ] || chown "$4" "$tmp" || die owner
+chmod "${mode:-644}" "$tmp" || die mode
+sync "$tmp" 2>/dev/null || sync
+if [ -n "$6" ]; then
+  # A shell heeds no signal while it waits for a command, but it does in `wait`.
+  sh -c "$6" sh "$tmp" </dev/null >&2 & job=$!
+  wait "$job" || die validate
+  job=
+fi
+case ${10} in
+  '') ;;
+  absent) if [ -e "$p" ]; then die meanwhile; fi;;
+  *) hex "$p" && { [ "$h" = none ] || [ "$h" = "${10}" ]; } || die meanwhile;;
+esac
+if [ -n "$5" ] && [ -f "$p" ]; then
+  bak=$p.$(date -u +%Y%m%dT%H%M%SZ)~
+  if [ -e "$bak" ]; then bak=${bak%~}-$7~; fi
+  cp -p "$p" "$bak" || die backup
+fi
+if ! mv -fT "$tmp" "$p" 2>/dev/null; then
+  if [ -L "$p" ] && [ -d "$p" ]; then rm -f "$p"; fi
+  mv -f "$tmp" "$p" || die rename
+fi
+kept=$bak; tmp= bak=
+printf 'ok\n%s' "$kept"
+"#;
+
+/// Sets owner and mode. Arguments: path, mode, owner:group.
+const ADJUST: &str = r#"p=$1
+if [ -L "$p" ]; then die meanwhile; fi
+[ -z "$3" ] || chown "$3" "$p" || die owner
+[ -z "$2" ] || chmod "$2" "$p" || die mode
+echo ok
+"#;
+
+/// Makes a folder, or sets its owner and mode. Arguments: path, mode, owner:group, parents.
+const MAKE: &str = r#"p=$1
+if ! [ -d "$p" ]; then
+  if [ -e "$p" ] || [ -L "$p" ]; then die not_directory; fi
+  make_parent "$4"
+  mkdir -m "${2:-755}" "$p" || die mkdir
+fi
+[ -z "$3" ] || chown "$3" "$p" || die owner
+[ -z "$2" ] || chmod "$2" "$p" || die mode
+echo ok
+"#;
+
+/// Makes a symbolic link, replacing another one at once. Arguments: path, target, force, token, parents.
+const LINK: &str = r#"p=$1 tmp=
+clean_at_end
+if [ -d "$p" ] && ! [ -L "$p" ]; then die directory; fi
+if [ -e "$p" ] && ! [ -L "$p" ] && [ -z "$3" ]; then die exists; fi
+make_parent "$5"
+tmp=${d%/}/.nlrun-$4
+ln -s -- "$2" "$tmp" || die write
+if ! mv -fT "$tmp" "$p" 2>/dev/null; then
+  if [ -L "$p" ]; then rm -f "$p"; fi
+  mv -f "$tmp" "$p" || die rename
+fi
+tmp=
+echo ok
+"#;
+
+/// Removes something. Arguments: path, recursive.
+const REMOVE: &str = r#"p=$1
+if [ -d "$p" ] && ! [ -L "$p" ]; then
+  [ -n "$2" ] || die directory
+  rm -rf "$p" || die remove
+else
+  rm -f "$p" || die remove
+fi
+if [ -e "$p" ] || [ -L "$p" ]; then die remove; fi
+echo ok
+"#;
+
+/// A script for the host.
+#[derive(Clone, Copy)]
+pub(super) enum Script {
+    Probe,
+    Put,
+    Adjust,
+    Make,
+    Link,
+    Remove,
+    List,
+    Unpack,
+}
+
+impl Script {
+    fn text(self) -> &'static str {
+        match self {
+            Self::Probe => PROBE,
+            Self::Put => PUT,
+            Self::Adjust => ADJUST,
+            Self::Make => MAKE,
+            Self::Link => LINK,
+            Self::Remove => REMOVE,
+            Self::List => super::tree::LIST,
+            Self::Unpack => super::tree::UNPACK,
+        }
+    }
+}
+
+impl Place {
+    /// Runs a script with these arguments and this standard input; returns its standard output.
+    pub(super) async fn run(
+        &self,
+        permit: &Permit<'_>,
+        script: Script,
+        arguments: &[&str],
+        stdin: std::sync::Arc<[u8]>,
+        limit: usize,
+    ) -> Result<Vec<u8>, Failure> {
+        let text = format!("{PRELUDE}{}", script.text());
+        let words = ["sh", "-c", &text, "nlrun"].into_iter().chain(arguments.iter().copied());
+        let command = Command {
+            line: Line::Words(words.map(str::to_owned).collect()),
+            stdin,
+            env: Vec::new(),
+            cwd: None,
+            sudo: self.sudo.sudo()?,
+            timeout: None,
+            detach: false,
+        };
+        let finished = permit.ask(command, limit).await?;
+        match finished.exit.code {
+            Some(0) => Ok(finished.out.data),
+            Some(_) | None => Err(self.refusal(&finished)),
+        }
+    }
+
+    /// Makes the failure of this place, with a word for scripts in `.details`.
+    pub(super) fn failure(&self, reason: &str, message: String) -> Failure {
+        Failure {
+            kind: "file".to_owned(),
+            message,
+            host: Some(self.host.name.clone()),
+            site: None,
+            details: json!({ "reason": reason, "path": self.path }),
+        }
+    }
+
+    /// Makes the failure for what may not be touched.
+    pub(super) fn denied(&self) -> Failure {
+        let path = &self.path;
+        let message = match self.sudo.user() {
+            None => format!("`{path}`: permission denied; `sudo: true` does it as root"),
+            Some(user) => format!("`{path}`: permission denied, even as `{user}`"),
+        };
+        self.failure("denied", message)
+    }
+
+    /// Turns what a script said before it gave up into a sentence.
+    fn refusal(&self, finished: &Finished) -> Failure {
+        let path = &self.path;
+        let err = finished.err.tail(600);
+        let out = String::from_utf8_lossy(&finished.out.data);
+        let word = out.lines().rev().find_map(|line| line.strip_prefix("error ")).unwrap_or_default();
+        let said =
+            |words: &str| if err.is_empty() { words.to_owned() } else { format!("{words}: {}", last(&err)) };
+        let named = |reason: &str, words: String| {
+            let mut failure = self.failure(reason, words);
+            failure.details["err"] = json!(err);
+            failure
+        };
+        let heard = |text: &str| err.contains(text);
+        match word {
+            "validate" => {
+                named("validate", said(&format!("`{path}` did not pass its validation and stays as it was")))
+            }
+            "meanwhile" => named(word, format!("`{path}` was changed by somebody else in this moment")),
+            "loop" => named(word, format!("`{path}` is a link that leads to itself")),
+            "directory" => named(word, format!("`{path}` is a directory")),
+            "special" => named(word, format!("`{path}` is neither a file nor a directory")),
+            "not_directory" => named(word, format!("`{path}` is there and is no directory")),
+            "exists" => {
+                named(word, format!("`{path}` is there and is no link; `force: true` replaces a file"))
+            }
+            "truncated" => {
+                named(word, format!("the content of `{path}` did not arrive whole; the file stays as it was"))
+            }
+            _ if heard("Unexpected EOF in archive") || heard("short read") => named(
+                "truncated",
+                format!("the files for `{path}` did not arrive whole; nothing was changed"),
+            ),
+            _ if heard("Read-only file system") => {
+                named("read_only", format!("`{path}` is on a file system that is mounted read-only"))
+            }
+            _ if heard("No space left") || heard("Disk quota exceeded") || heard("File too large") => {
+                named("full", format!("there is no space for `{path}`; nothing was changed"))
+            }
+            _ if heard("Permission denied") || heard("Operation not permitted") => {
+                let mut failure = self.denied();
+                failure.details["err"] = json!(err);
+                failure
+            }
+            "parent" => named(
+                word,
+                format!("the folder of `{path}` does not exist; `dir_ensure` makes it, or `parents: true`"),
+            ),
+            "denied" => self.denied(),
+            "line_break" => named(
+                word,
+                format!("`{path}` holds a name with a line break; `delete: true` cannot be used there"),
+            ),
+            "no_hash" => named(word, "the host has neither sha256sum nor openssl nor shasum".to_owned()),
+            "no_tar" => named(word, "the host has no tar".to_owned()),
+            "" => named("shell", said(&format!("`{path}`: the host could not be asked"))),
+            _ => named(word, said(&format!("`{path}` cannot be changed ({word})"))),
+        }
+    }
+}
+
+fn last(text: &str) -> &str {
+    text.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default().trim()
+}
+
+/// Returns random characters for the name of a temporary file.
+pub(super) fn token() -> Result<String, Failure> {
+    use ring::rand::SecureRandom as _;
+    let mut bytes = [0u8; 8];
+    ring::rand::SystemRandom::new()
+        .fill(&mut bytes)
+        .map_err(|_| crate::gate::permit::invalid("the system gives no random numbers".to_owned()))?;
+    Ok(crate::store::hex(&bytes))
+}

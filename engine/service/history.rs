@@ -1,0 +1,78 @@
+//! What past runs tell: the facts that are not in a run's row.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::model::effect::Target;
+use crate::model::event::{Event, Start};
+use crate::model::inventory::{ALL, Inventory};
+use crate::model::run::{RunId, Seq};
+use crate::runner::caps::Touched;
+use crate::service::ServiceError;
+use crate::store::{Filter, Reader, Record, StoreError};
+
+/// Events read at once; bounds the memory of everything that walks a run.
+const PAGE: usize = 1000;
+
+/// Returns what a run was started with: its first event.
+pub fn start_of(reader: &Reader, run: RunId) -> Result<Start, ServiceError> {
+    match reader.events(run, Seq(0), 1)?.pop().map(|record| record.event) {
+        Some(Event::Started(start)) => Ok(*start),
+        Some(_) | None => {
+            Err(ServiceError::Unusable { run: run.0, reason: "it has no first event".to_owned() })
+        }
+    }
+}
+
+/// Hands every event of a run after the given one to a visitor, in order, and returns the number of the last one.
+pub fn walk<E: From<StoreError>>(
+    reader: &Reader,
+    run: RunId,
+    mut after: Seq,
+    mut visit: impl FnMut(Record) -> Result<(), E>,
+) -> Result<Seq, E> {
+    loop {
+        let page = reader.events(run, after, PAGE)?;
+        let is_last = page.len() < PAGE;
+        for record in page {
+            after = record.seq;
+            visit(record)?;
+        }
+        if is_last {
+            return Ok(after);
+        }
+    }
+}
+
+/// How many past runs tell what a runbook uses.
+const LOOKED_AT: usize = 50;
+
+/// Returns what the latest runs of a runbook touched: effect and target.
+pub fn used(reader: &Reader, runbook: &str) -> Result<BTreeSet<(String, Touched)>, ServiceError> {
+    let filter = Filter { runbook: Some(runbook.to_owned()), limit: LOOKED_AT, ..Filter::default() };
+    let mut used = BTreeSet::new();
+    for row in reader.runs(&filter)? {
+        walk::<StoreError>(reader, row.id, Seq(0), |record| {
+            if let Event::Intent { request, .. } | Event::Forecast { request, .. } = record.event {
+                let touched = match request.target {
+                    Target::Run => return Ok(()),
+                    Target::Host { host, path, .. } => Touched::Host { host: host.to_string(), path },
+                    Target::Named { name } => Touched::Named(name),
+                };
+                used.insert((request.effect, touched));
+            }
+            Ok(())
+        })?;
+    }
+    Ok(used)
+}
+
+/// Returns the groups by the hosts that they hold; of groups with the same hosts the first by name, `all` last.
+pub fn groups_by_hosts(inventory: &Inventory) -> BTreeMap<BTreeSet<String>, String> {
+    let mut groups = BTreeMap::new();
+    let (all, others): (Vec<_>, Vec<_>) = inventory.groups().partition(|group| group.name == ALL);
+    for group in others.into_iter().chain(all).filter(|group| group.hosts.len() > 1) {
+        let hosts: BTreeSet<String> = group.hosts.iter().cloned().collect();
+        groups.entry(hosts).or_insert_with(|| group.name.clone());
+    }
+    groups
+}

@@ -1,0 +1,201 @@
+//! The secrets of a project as its keeper works with them: list, test, set, remove, edit, begin.
+
+use std::path::{Path, PathBuf};
+
+use crate::model::secret::{InvalidName, SecretName};
+use crate::service::{Place, Project};
+use crate::world::secrets::config::{Encrypted, Source};
+use crate::world::secrets::edit::{self, Changes};
+use crate::world::secrets::key::{self, Key, Origin};
+use crate::world::secrets::probe::Probe;
+use crate::world::secrets::{Place as Where, Secrets};
+use crate::world::secrets::{Presence, SecretError, encrypted};
+
+/// Why nothing was done with a secret.
+#[derive(Debug, thiserror::Error)]
+pub enum SecretsError {
+    /// The name is none.
+    #[error(transparent)]
+    Name(#[from] InvalidName),
+    /// There is no encrypted file to write to.
+    #[error("nlrun.yaml names no encrypted file for secrets")]
+    NoFile,
+    /// There are several, or none of this name.
+    #[error("nlrun.yaml names other encrypted files for secrets: {0}")]
+    Which(String),
+    /// The secret is not there.
+    #[error("there is no secret `{name}` in `{path}`")]
+    Missing {
+        /// Which secret.
+        name: SecretName,
+        /// Which file.
+        path: PathBuf,
+    },
+    /// There is no key.
+    #[error(transparent)]
+    Key(#[from] key::Error),
+    /// The encrypted file cannot be used.
+    #[error(transparent)]
+    File(#[from] encrypted::Error),
+    /// An edit changed nothing.
+    #[error(transparent)]
+    Edit(#[from] edit::Error),
+    /// The machine gives no thread or no descriptor.
+    #[error("the asynchronous runtime does not start")]
+    Runtime(#[source] std::io::Error),
+}
+
+/// What was made for a new encrypted file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Begun {
+    /// The encrypted file, relative to the project.
+    pub file: PathBuf,
+    /// The key file.
+    pub key: PathBuf,
+    /// Whether nlrun.yaml already names them.
+    pub is_configured: bool,
+}
+
+impl Project {
+    /// Returns every name that can be listed, and whether it has a value as far as that can be told.
+    pub fn list_secrets(&self, place: &Place) -> Vec<(String, Presence)> {
+        let secrets = self.secrets(place);
+        let presence = |name: &String| {
+            name.parse::<SecretName>().map_or(Presence::Unknown, |name| secrets.presence(&name))
+        };
+        secrets.known_names().into_iter().map(|name| (name.clone(), presence(&name))).collect()
+    }
+
+    /// Asks for secrets as a run would, and tells only whether there was an answer.
+    pub fn test_secrets(
+        &self,
+        place: &Place,
+        names: &[SecretName],
+    ) -> Result<Vec<Result<(), SecretError>>, SecretsError> {
+        let secrets: Secrets = self.secrets(place);
+        wait(async {
+            let mut answers = Vec::with_capacity(names.len());
+            for name in names {
+                answers.push(secrets.get(name).await.map(drop));
+            }
+            answers
+        })
+    }
+
+    /// Opens each source of secrets without asking for a value.
+    pub fn probe_secrets(&self, place: &Place) -> Result<Vec<Probe>, SecretsError> {
+        let secrets: Secrets = self.secrets(place);
+        wait(secrets.probe())
+    }
+
+    /// Sets a secret in the encrypted file; the file is made when its key is there.
+    pub fn set_secret(
+        &self,
+        place: &Place,
+        file: Option<&Path>,
+        name: &SecretName,
+        value: &[u8],
+    ) -> Result<PathBuf, SecretsError> {
+        let (path, key) = self.open(place, file)?;
+        encrypted::set(&path, &key, name, value)?;
+        Ok(path)
+    }
+
+    /// Removes a secret from the encrypted file.
+    pub fn remove_secret(
+        &self,
+        place: &Place,
+        file: Option<&Path>,
+        name: &SecretName,
+    ) -> Result<PathBuf, SecretsError> {
+        let (path, key) = self.open(place, file)?;
+        if encrypted::remove(&path, &key, name)? {
+            Ok(path)
+        } else {
+            Err(SecretsError::Missing { name: name.clone(), path })
+        }
+    }
+
+    /// Lets an editor change all secrets of the encrypted file, as text that exists in memory only.
+    pub fn edit_secrets(
+        &self,
+        place: &Place,
+        file: Option<&Path>,
+        editor: impl FnMut(&Path, Option<&str>) -> std::io::Result<()>,
+    ) -> Result<Changes, SecretsError> {
+        let (path, key) = self.open(place, file)?;
+        let folder = edit::memory_folder(&self.place(place))?;
+        Ok(edit::edit(&path, &key, &folder, editor)?)
+    }
+
+    /// Makes a key and an empty encrypted file; what exists is left alone.
+    pub fn begin_secrets(
+        &self,
+        place: &Place,
+        file: Option<&Path>,
+        key: Option<&Path>,
+    ) -> Result<Begun, SecretsError> {
+        let configured = match self.encrypted(file) {
+            Ok(found) => Some(found),
+            Err(SecretsError::NoFile) => None,
+            Err(error) => return Err(error),
+        };
+        let is_configured = configured.is_some();
+        let (file, key) = match (configured, key) {
+            (Some(Encrypted { path, key: Origin::File(key) }), None) => (path, key),
+            (Some(Encrypted { path, .. }), Some(key)) => (path, key.to_owned()),
+            (Some(_), None) => return Err(SecretsError::Which("their key is not in a file".to_owned())),
+            (None, key) => {
+                let name = self.root().file_name().map_or("project".into(), |name| name.to_string_lossy());
+                let default = PathBuf::from(format!("~/.config/nlrun/{name}.key"));
+                let file = file.map_or_else(|| PathBuf::from("secrets.json"), Path::to_owned);
+                (file, key.map_or(default, Path::to_owned))
+            }
+        };
+        let at = self.place(place);
+        let path = at.path(&file);
+        if path.exists() {
+            return Err(encrypted::Error::Exists(path).into());
+        }
+        let made = key::init(&at.path(&key))?;
+        encrypted::Unlocked::create(&path, &made)?.save()?;
+        Ok(Begun { file, key, is_configured })
+    }
+
+    /// Finds the encrypted file and reads its key.
+    fn open(&self, place: &Place, file: Option<&Path>) -> Result<(PathBuf, Key), SecretsError> {
+        let found = self.encrypted(file)?;
+        let at = self.place(place);
+        let bytes = wait(found.key.read(&at))??;
+        Ok((at.path(&found.path), Key::parse(&bytes)?))
+    }
+
+    fn encrypted(&self, file: Option<&Path>) -> Result<Encrypted, SecretsError> {
+        let files = self.config().secrets.sources.iter().filter_map(|source| match source {
+            Source::Encrypted(file) => Some(file),
+            Source::Env { .. } | Source::File { .. } | Source::AnsibleVault(_) | Source::Command { .. } => {
+                None
+            }
+        });
+        let mut files: Vec<&Encrypted> = files.collect();
+        if files.is_empty() {
+            return Err(SecretsError::NoFile);
+        }
+        let all = files.iter().map(|file| file.path.display().to_string()).collect::<Vec<_>>().join(", ");
+        files.retain(|found| file.is_none_or(|file| found.path == file));
+        match files.as_slice() {
+            [one] => Ok((*one).clone()),
+            _ => Err(SecretsError::Which(all)),
+        }
+    }
+
+    fn place(&self, place: &Place) -> Where {
+        Where::new(self.root(), place.variables.iter().cloned())
+    }
+}
+
+/// Waits for sources that are files, variables and commands.
+fn wait<T>(work: impl Future<Output = T>) -> Result<T, SecretsError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    Ok(runtime.map_err(SecretsError::Runtime)?.block_on(work))
+}

@@ -1,0 +1,161 @@
+//! Cancel, time-out and detaching: what runs on after a command, and what must not.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use nlrun::world::host::{Endpoint, Hosts, Limits};
+use nlrun::world::transport::{Command, Fault};
+use tokio_util::sync::CancellationToken;
+
+use super::{Kept, run, shell, words};
+use crate::support::processes::{kill, marker, until, with_marker};
+use crate::support::sshd::Sshd;
+
+fn transports(hosts: &[&str]) -> Vec<(Arc<Endpoint>, Option<Sshd>)> {
+    let mut list: Vec<(Arc<Endpoint>, Option<Sshd>)> = Vec::new();
+    for kind in hosts {
+        if *kind == "local" {
+            list.push((Arc::new(Endpoint::local("here")), None));
+            continue;
+        }
+        let builder = Sshd::builder();
+        let builder = if *kind == "one session" { builder.config("MaxSessions 1") } else { builder };
+        if let Some(sshd) = builder.start() {
+            list.push((sshd.shared(), Some(sshd)));
+        }
+    }
+    list
+}
+
+/// The processes with the mark that are `sleep`.
+fn sleeping(mark: &str) -> Vec<u32> {
+    let is_sleep = |pid: &u32| {
+        std::fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.trim() == "sleep")
+    };
+    with_marker(mark).into_iter().filter(is_sleep).collect()
+}
+
+const ALL: [&str; 3] = ["local", "ssh", "one session"];
+
+#[tokio::test]
+async fn nothing_is_left_after_cancel_and_after_a_time_out() {
+    for (endpoint, _sshd) in transports(&ALL) {
+        for by_timeout in [false, true] {
+            let hosts = Hosts::new(Limits::default());
+            let mark = marker();
+            // One child in the background, one in front, and one that left the group and the session.
+            let mut command = shell("sh -c 'sleep 300 & setsid sleep 300 & sleep 300'; true");
+            // The mark is in the environment of all of them.
+            command.env = vec![("NLRUN_TEST_MARK".to_owned(), mark.clone())];
+            command.timeout = by_timeout.then(|| Duration::from_secs(2));
+            let cancel = CancellationToken::new();
+            let task = {
+                let (hosts, endpoint, command, cancel) =
+                    (hosts.clone(), Arc::clone(&endpoint), command.clone(), cancel.clone());
+                tokio::spawn(
+                    async move { hosts.run(&endpoint, &command, &mut Kept::default(), &cancel).await },
+                )
+            };
+            until("the children run", || sleeping(&mark).len() == 3).await;
+            if !by_timeout {
+                cancel.cancel();
+            }
+            let result = task.await.unwrap();
+            let expected = if by_timeout { Fault::TimedOut { seconds: 2 } } else { Fault::Cancelled };
+            assert_eq!(result, Err(expected), "{endpoint:?}");
+            assert_eq!(with_marker(&mark), Vec::<u32>::new(), "{endpoint:?}, by time-out: {by_timeout}");
+            // The connection is still good.
+            assert_eq!(run(&hosts, &endpoint, &shell("true")).await.0.unwrap().code, Some(0));
+            hosts.close().await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_ignores_sigterm_is_killed_and_what_cleans_up_may() {
+    for (endpoint, _sshd) in transports(&["local", "ssh"]) {
+        let hosts = Hosts::new(Limits::default());
+        let mark = marker();
+        let line = "trap 'echo cleaning up; exit 0' TERM; sh -c 'trap \"\" TERM; while :; do sleep 0.1; done' & \
+                    echo ready; while :; do sleep 0.1; done";
+        let mut command = shell(line);
+        command.env = vec![("NLRUN_TEST_MARK".to_owned(), mark.clone())];
+        command.timeout = Some(Duration::from_secs(1));
+        let started = Instant::now();
+        let (result, kept) = run(&hosts, &endpoint, &command).await;
+        assert_eq!(result, Err(Fault::TimedOut { seconds: 1 }));
+        assert_eq!(kept.out(), "ready\ncleaning up\n", "what it says at its end is kept");
+        assert_eq!(with_marker(&mark), Vec::<u32>::new());
+        let took = started.elapsed();
+        assert!(took > Duration::from_secs(3) && took < Duration::from_secs(8), "{took:?}");
+        hosts.close().await;
+    }
+}
+
+#[tokio::test]
+async fn cancelling_before_the_start_does_nothing() {
+    for (endpoint, _sshd) in transports(&["local", "ssh"]) {
+        let hosts = Hosts::new(Limits::default());
+        let cancel = CancellationToken::new();
+        cancel.cancel();
+        let result = hosts.run(&endpoint, &shell("true"), &mut Kept::default(), &cancel).await;
+        assert_eq!(result, Err(Fault::Cancelled));
+    }
+}
+
+#[tokio::test]
+async fn a_detached_command_outlives_its_connection() {
+    for (endpoint, _sshd) in transports(&["local", "ssh"]) {
+        for line in [shell("sleep 300 & wait"), words(&["sleep", "300"])] {
+            let hosts = Hosts::new(Limits::default());
+            let mark = marker();
+            let env = vec![("NLRUN_TEST_MARK".to_owned(), mark.clone())];
+            let command = Command { detach: true, env, ..line };
+            let started = Instant::now();
+            let (result, kept) = run(&hosts, &endpoint, &command).await;
+            assert_eq!(
+                (result.unwrap().code, kept.out(), kept.err()),
+                (Some(0), String::new(), String::new())
+            );
+            assert!(started.elapsed() < Duration::from_secs(5));
+            hosts.close().await;
+            until("it runs", || sleeping(&mark).len() == 1).await;
+            with_marker(&mark).into_iter().for_each(kill);
+        }
+    }
+}
+
+#[tokio::test]
+async fn children_that_outlive_their_shell_are_ended_by_the_time_out() {
+    for (endpoint, _sshd) in transports(&ALL) {
+        let hosts = Hosts::new(Limits::default());
+        let mark = marker();
+        let env = vec![("NLRUN_TEST_MARK".to_owned(), mark.clone())];
+        let timeout = Some(Duration::from_secs(1));
+        let command = Command { env, timeout, ..shell("sleep 300 & echo started") };
+        let (result, kept) = run(&hosts, &endpoint, &command).await;
+        assert_eq!((result, kept.out()), (Err(Fault::TimedOut { seconds: 1 }), "started\n".to_owned()));
+        assert_eq!(with_marker(&mark), Vec::<u32>::new(), "{endpoint:?}");
+        hosts.close().await;
+    }
+}
+
+#[tokio::test]
+async fn many_commands_cancelled_at_once() {
+    let Some(sshd) = Sshd::start() else { return };
+    let hosts = Hosts::new(Limits::default());
+    let (mark, cancel) = (marker(), CancellationToken::new());
+    let mut tasks = tokio::task::JoinSet::new();
+    for _ in 0..8 {
+        let (hosts, endpoint, cancel) = (hosts.clone(), sshd.shared(), cancel.clone());
+        let env = vec![("NLRUN_TEST_MARK".to_owned(), mark.clone())];
+        let command = Command { env, ..shell("sleep 300 & sleep 300; true") };
+        tasks.spawn(async move { hosts.run(&endpoint, &command, &mut Kept::default(), &cancel).await });
+    }
+    until("all run", || sleeping(&mark).len() == 16).await;
+    cancel.cancel();
+    let results = tasks.join_all().await;
+    assert!(results.iter().all(|result| *result == Err(Fault::Cancelled)), "{results:?}");
+    assert_eq!(with_marker(&mark), Vec::<u32>::new());
+    hosts.close().await;
+}
