@@ -3,5 +3,7 @@
 mod behaviour;
 mod cli;
 mod floors;
+mod hosts;
+mod library;
 mod ssh;
 mod support;

@@ -99,15 +99,16 @@ fn try_lock(path: &Path, holder: &str) -> Result<Result<File, String>, StoreErro
             let _ = file.set_len(0).and_then(|()| file.rewind()).and_then(|()| writeln!(file, "{holder}"));
             Ok(Ok(file))
         }
-        Err(TryLockError::WouldBlock) => {
-            Ok(Err(holder_of(&mut file)))
-        }
+        Err(TryLockError::WouldBlock) => Ok(Err(holder_of(&mut file))),
         Err(TryLockError::Error(source)) => Err(fail(source)),
     }
 }
 
 /// Reads what the holder of a lock says about itself; one that has just taken it may need a moment for that.
-#[expect(clippy::disallowed_methods, reason = "the holder is another process that does nothing but write now")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the holder is another process that does nothing but write now"
+)]
 fn holder_of(file: &mut File) -> String {
     for _ in 0..20 {
         std::thread::sleep(std::time::Duration::from_millis(5));
