@@ -599,7 +599,7 @@ defer(|| ssh_exec("localhost", ["rmdir", "/tmp/nlrun-work"]));"#
             of_the_run("run.artifact", Kind::Read),
             "Nothing.",
             "Keeps a value as the run's report, `report.json`.",
-            r#"report(#{ hosts: 3, failed: [] });"#
+            r"report(#{ hosts: 3, failed: [] });"
         ),
         function!(
             artifact,
@@ -617,7 +617,7 @@ defer(|| ssh_exec("localhost", ["rmdir", "/tmp/nlrun-work"]));"#
             of_the_run("clock.now", Kind::Read),
             "A map `.ms .seconds .text .date`, in UTC.",
             "Returns the time; a resumed run sees the time that it saw before.",
-            r#"print(now().date);"#
+            r"print(now().date);"
         ),
         function!(
             random,
@@ -626,7 +626,7 @@ defer(|| ssh_exec("localhost", ["rmdir", "/tmp/nlrun-work"]));"#
             of_the_run("random.number", Kind::Read),
             "A whole number from 0 up to, but not including, the bound.",
             "Returns a random number; a resumed run sees the number that it saw before.",
-            r#"let minute = random(60);"#
+            r"let minute = random(60);"
         ),
         function!(
             sleep,

@@ -12,8 +12,8 @@ use serde_json::Value;
 
 use crate::bindings::call::{Current, HostsArgument, Stopped, or_untold};
 use crate::bindings::{Binding, Call, FailureValue, Function, HostResult, HostValue, Outcome, Raise, json};
+use crate::gate::is_unreachable;
 use crate::gate::permit::invalid;
-use crate::gate::session::is_unreachable;
 use crate::gate::{Answered, Deferred, Effect, Halt, Session, Stop, cancellation};
 use crate::model::event::{Event, Failure, Verdict};
 use crate::model::inventory::Host;

@@ -8,8 +8,8 @@ use serde_json::{Map, Value, json};
 use crate::bindings::call::{Current, Raise};
 use crate::bindings::value::{self, FailureValue, text, to_dynamic};
 use crate::gate::Stop;
+use crate::gate::UNKNOWN_OUTCOME;
 use crate::gate::permit::invalid;
-use crate::gate::session::UNKNOWN_OUTCOME;
 use crate::model::event::{Failure, Site, Verdict};
 use crate::model::run::Mode;
 

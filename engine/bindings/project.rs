@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use crate::bindings::{Binding, Call, Function, Raise};
 use crate::gate::permit::invalid;
-use crate::gate::session::sentence;
+use crate::gate::sentence;
 use crate::gate::{Done, Effect, Permit, Seen};
 use crate::model::effect::{Kind, Target};
 use crate::model::event::Failure;

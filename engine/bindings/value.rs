@@ -69,7 +69,7 @@ pub(super) fn register(module: &mut Module) {
         });
     }
     module.set_getter_fn("is_unreachable", |failure: &mut FailureValue| {
-        Ok(crate::gate::session::is_unreachable(&failure.0))
+        Ok(crate::gate::is_unreachable(&failure.0))
     });
     text(module, |failure: &mut FailureValue| {
         Ok(match &failure.0.host {

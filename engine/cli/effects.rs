@@ -102,7 +102,8 @@ pub(crate) fn output(
 ) -> Result<(), Problem> {
     let stream = if stderr { "err" } else { "out" };
     let address = Address::parse(address);
-    let pieces = reader.pour(run, &address, stream, |bytes| {
+    let last = reader.run(run)?.last_seq;
+    let pieces = reader.pour(run, (Seq(1), last), &address, stream, |bytes| {
         out.raw(bytes);
         true
     })?;

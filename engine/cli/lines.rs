@@ -16,6 +16,7 @@ use crate::store::Record;
 pub(crate) struct Lines {
     style: Style,
     verbose: u8,
+    shows_reads: bool,
     requests: HashMap<Address, Request>,
     partial: HashMap<(Address, String), Vec<u8>>,
 }
@@ -24,8 +25,10 @@ pub(crate) struct Lines {
 const LONGEST: usize = 64 * 1024;
 
 impl Lines {
-    pub(crate) fn new(style: Style, verbose: u8) -> Self {
-        Self { style, verbose, requests: HashMap::new(), partial: HashMap::new() }
+    /// `shows_reads` is for output of commands that only look: the log has it, but a run that is watched is about
+    /// what the script says and what it changes.
+    pub(crate) fn new(style: Style, verbose: u8, shows_reads: bool) -> Self {
+        Self { style, verbose, shows_reads, requests: HashMap::new(), partial: HashMap::new() }
     }
 
     /// Appends the lines of one event.
@@ -81,7 +84,10 @@ impl Lines {
                 }
             }
             Event::Output { address, stream, .. } => {
-                if let Some(passing) = &record.passing {
+                let is_read = self.requests.get(address).is_some_and(|request| request.kind == Kind::Read);
+                if let Some(passing) = &record.passing
+                    && (self.shows_reads || !is_read)
+                {
                     self.output(address, stream, &passing.bytes(), text);
                 }
             }

@@ -162,7 +162,7 @@ struct Printer<'a> {
 
 impl<'a> Printer<'a> {
     fn new(out: &'a Out, reader: &'a Reader, options: &'a LogOptions) -> Self {
-        let lines = Lines::new(out.data, out.verbose);
+        let lines = Lines::new(out.data, out.verbose, true);
         Self { out, reader, options, lines, open: HashMap::new(), text: String::new(), lost: false }
     }
 
@@ -190,7 +190,7 @@ impl<'a> Printer<'a> {
         if self.options.failed
             && let Event::Outcome { address, .. } = &record.event
         {
-            self.bring_back(address)?;
+            self.bring_back(address, record.seq)?;
         }
         self.print(&record);
         Ok(())
@@ -211,7 +211,7 @@ impl<'a> Printer<'a> {
     }
 
     /// Prints what was held back of an effect until it failed: its intent for programs, its output for people.
-    fn bring_back(&mut self, address: &Address) -> Result<(), StoreError> {
+    fn bring_back(&mut self, address: &Address, until: Seq) -> Result<(), StoreError> {
         let Some(intent) = self.open.remove(address).and_then(|open| open.intent) else { return Ok(()) };
         if self.out.json {
             self.print(&intent);
@@ -219,7 +219,7 @@ impl<'a> Printer<'a> {
         }
         for stream in ["out", "err"] {
             let mut text = String::new();
-            self.reader.pour(intent.run, address, stream, |bytes| {
+            self.reader.pour(intent.run, (intent.seq, until), address, stream, |bytes| {
                 self.lines.output(address, stream, bytes, &mut text);
                 true
             })?;

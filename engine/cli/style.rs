@@ -82,6 +82,6 @@ impl Style {
                 _ => safe,
             }
         };
-        diff.lines().map(|line| format!("    {}\n", paint(line))).collect()
+        diff.lines().flat_map(|line| ["    ".to_owned(), paint(line), "\n".to_owned()]).collect()
     }
 }

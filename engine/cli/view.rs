@@ -79,7 +79,7 @@ impl Shower {
             bar: None,
             keep: false,
             mode: Mode::Apply,
-            lines: Lines::new(out.data, out.verbose),
+            lines: Lines::new(out.data, out.verbose, out.verbose > 0),
             seen: Seen::default(),
             progress: Progress::default(),
         }

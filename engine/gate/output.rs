@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
+use crate::gate::Gate;
 use crate::gate::Stop;
 use crate::gate::redactor::Streaming;
-use crate::gate::session::Gate;
 use crate::model::address::Address;
 use crate::world::transport::{Sink, SinkClosed, Stream};
 

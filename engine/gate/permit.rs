@@ -8,9 +8,9 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio_util::task::AbortOnDropHandle;
 
+use crate::gate::Gate;
 use crate::gate::Stop;
 use crate::gate::output::Capture;
-use crate::gate::session::Gate;
 use crate::model::address::Address;
 use crate::model::effect::Target;
 use crate::model::event::Failure;

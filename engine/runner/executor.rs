@@ -181,8 +181,8 @@ impl Script<'_> {
             found.hint = None;
         }
         let redacted = |text: &str| self.gate.redactor.text(text).into_owned();
+        found.hint = found.hint.as_deref().map(&redacted);
         found.message = redacted(&found.message);
-        found.hint = found.hint.as_deref().map(redacted);
         found.source_line = found.source_line.as_deref().map(redacted);
         ending.error = Some(Box::new(found));
         ending

@@ -213,7 +213,7 @@ mod tests {
         while output.len() < bytes {
             output.push_str(&format!(
                 "{word} {}\n",
-                sha256(output[output.len().saturating_sub(64)..].as_bytes())
+                sha256(&output.as_bytes()[output.len().saturating_sub(64)..])
             ));
         }
         for part in output.as_bytes().chunks(64 * 1024) {

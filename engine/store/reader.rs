@@ -14,6 +14,9 @@ use crate::store::log::{Passing, Record};
 use crate::store::writer::event_id;
 use crate::store::{StoreError, connect, sqlite};
 
+/// After the last event that a run can have.
+const ALL: Seq = Seq(0xffff_ffff);
+
 /// A connection that only reads.
 pub struct Reader {
     pub(super) connection: Connection,
@@ -185,10 +188,12 @@ impl Reader {
 
     /// Hands all output of an effect in one stream to a sink, piece by piece; returns how many pieces there were.
     ///
-    /// The sink ends it by returning false.
+    /// Looks through all output between the two events: an index by address would cost every run more than it gives the
+    /// few that are asked. The sink ends it by returning false.
     pub fn pour(
         &self,
         run: RunId,
+        (first, last): (Seq, Seq),
         address: &Address,
         stream: &str,
         mut sink: impl FnMut(&[u8]) -> bool,
@@ -198,10 +203,10 @@ impl Reader {
             .connection
             .prepare_cached(
                 "SELECT codec, length, data FROM chunks
-                 WHERE address = ?1 AND id > ?2 AND id <= ?3 AND stream = ?4 ORDER BY id",
+                 WHERE id >= ?2 AND id <= ?3 AND address = ?1 AND stream = ?4 ORDER BY id",
             )
             .map_err(&fail)?;
-        let (first, last) = (event_id(run, 0), event_id(run, i64::from(u32::MAX)));
+        let (first, last) = (event_id(run, first.0), event_id(run, last.0));
         let mut rows = statement.query(params![address.as_str(), first, last, stream]).map_err(&fail)?;
         let mut pieces = 0;
         while let Some(row) = rows.next().map_err(&fail)? {
@@ -222,7 +227,7 @@ impl Reader {
             .connection
             .prepare_cached(
                 "SELECT codec, length, data FROM chunks
-                 WHERE address = '' AND id > ?1 AND id <= ?2 AND stream = ?3 ORDER BY id DESC LIMIT 1",
+                 WHERE id > ?1 AND id <= ?2 AND address = '' AND stream = ?3 ORDER BY id DESC LIMIT 1",
             )
             .and_then(|mut statement| {
                 let key = params![event_id(run, 0), event_id(run, i64::from(u32::MAX)), name];
@@ -237,9 +242,6 @@ impl Reader {
     }
 
     /// Returns up to `limit` bytes of an effect's output in one stream, in order, and whether that is all.
-    ///
-    /// Looks through all output of the run: an index by address would cost every run more than it gives the few that
-    /// are asked.
     pub fn output(
         &self,
         run: RunId,
@@ -248,7 +250,7 @@ impl Reader {
         limit: usize,
     ) -> Result<(Vec<u8>, bool), StoreError> {
         let (mut bytes, mut is_all) = (Vec::new(), true);
-        self.pour(run, address, stream, |part| {
+        self.pour(run, (Seq(1), ALL), address, stream, |part| {
             is_all = bytes.len() < limit;
             if is_all {
                 bytes.extend_from_slice(part);

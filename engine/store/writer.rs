@@ -126,7 +126,7 @@ impl Writer {
         let thread = std::thread::Builder::new()
             .name("run log".to_owned())
             .spawn(move || {
-                Appender { connection, file, runs: HashMap::new(), full_sync: None }.serve(receiver)
+                Appender { connection, file, runs: HashMap::new(), full_sync: None }.serve(receiver);
             })
             .map_err(|source| StoreError::File { path, source })?;
         Ok(Self { sender: Some(sender), thread: Some(thread) })

@@ -107,7 +107,7 @@ fn hop(
         }
         // `no` and `off` would accept changed keys, too: nlrun never does, so they mean no more than accept-new.
         (None, Some(StrictHostKeyChecking::No)) => HostKeyPolicy::AcceptNew,
-        (Some(inventory::HostKeyPolicy::Strict), _) | (None, _) => HostKeyPolicy::Strict,
+        (Some(inventory::HostKeyPolicy::Strict) | None, _) => HostKeyPolicy::Strict,
     };
     endpoint.host_key_alias = settings.host_key_alias;
     endpoint.legacy = wanted.legacy;
@@ -160,7 +160,7 @@ fn jump_host(text: &str, inventory: &Inventory) -> Result<Host, EndpointError> {
         return Ok(host.as_ref().clone());
     }
     let port = port.map(str::parse).transpose().map_err(|_| bad())?;
-    let connection = inventory::Connection { user, port, ..inventory::Connection::default() };
+    let connection = inventory::Connection { port, user, ..inventory::Connection::default() };
     Ok(Host {
         name: address.to_owned(),
         connection,

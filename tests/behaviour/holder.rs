@@ -1,8 +1,9 @@
 //! One run has one process at a time.
 
-use nlrun::model::run::Status;
+use nlrun::model::event::Event;
+use nlrun::model::run::{RunId, Status};
 
-use super::{call, finish, ledger, store, verified};
+use super::{call, events, finish, ledger, store, verified};
 use crate::support::project::{Project, until};
 
 const RUNBOOK: &str = r#"
@@ -38,17 +39,26 @@ fn of_two_processes_that_resume_a_run_one_wins_and_the_other_names_it() {
     finish(winner).success();
     let done = ledger(&project);
     assert_eq!((done["first"], done["second"]), (1, 1));
-    assert_eq!(project.read("inside").lines().count(), 1);
     assert_eq!(verified(&store(&project), 1), Status::Done);
     let output = call(&project, ["resume", "1"]).ends(3);
     assert!(output.stderr.contains("nothing to resume"), "{}", output.stderr);
+}
+
+fn is_read(event: &Event) -> bool {
+    matches!(event, Event::Intent { request, .. } if request.effect == "ssh.read")
 }
 
 #[test]
 fn a_run_whose_process_died_is_named_by_the_next_call() {
     let project = Project::new().runbook("waits", RUNBOOK);
     let child = project.spawn(["run", "waits"]);
-    until("it runs", || project.path("inside").exists());
+    // What is not on disk when the process dies is in doubt; here nothing is.
+    until("the read is recorded", || {
+        project.database().exists() && {
+            let store = store(&project);
+            store.reader().unwrap().run(RunId(1)).is_ok() && events(&store, 1).iter().any(is_read)
+        }
+    });
     let pid = rustix::process::Pid::from_child(&child);
     rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
     finish(child);

@@ -125,7 +125,7 @@ fn what_a_command_prints_of_its_input_is_recorded_as_a_name() {
             let project = project(&body);
             let output = call(&project, ["run", "knows", "--json"]).success();
             leaves_nothing(&project, &output, &body);
-            if !command.contains("|") {
+            if !command.contains('|') {
                 let seen = output.stdout.contains(&format!("«secret:{name}»"));
                 assert!(seen, "{body}\n{}", output.stdout);
             }
