@@ -46,7 +46,8 @@ fn every_test_of_the_library_passes() {
         let tests = tests_in(&text);
         assert!(!tests.is_empty(), "{name}.rhai has no tests");
         count += tests.len();
-        let calls: String = tests.iter().map(|test| ["step \"", test, "\" { ", test, "() }\n"].concat()).collect();
+        let calls: String =
+            tests.iter().map(|test| ["step \"", test, "\" { ", test, "() }\n"].concat()).collect();
         project.write(&format!("runbooks/{name}.rhai"), &format!("{text}\n{calls}"));
         let output = project.args(["run", name]);
         if output.code != 0 {
