@@ -54,7 +54,7 @@ impl From<Box<EvalAltResult>> for Raise {
 
 impl Raise {
     /// Returns the error of the call in this context; a stop knows where that stands.
-    #[expect(clippy::unnecessary_box_returns, reason = "the engine carries its errors boxed")]
+    #[expect(clippy::unnecessary_box_returns, reason = "rhai's functions return their errors boxed")]
     pub(super) fn of_call(self, context: &NativeCallContext) -> Box<EvalAltResult> {
         match self {
             Self::Halt(Halt::Stop(stop)) => {

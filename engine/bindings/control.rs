@@ -1,5 +1,4 @@
-//! The course of a run: `retry wait_until defer check fail warn skip_host lock approve report artifact now random sleep
-//! param secret template_render`.
+//! The course of a run: `retry wait_until defer check fail warn skip_host lock approve param secret template_render`.
 
 use std::time::{Duration, Instant};
 
@@ -7,6 +6,8 @@ use rhai::{Dynamic, EvalAltResult, FnPtr};
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use crate::bindings::clock::Sleep;
+use crate::bindings::declare::{of_the_run, text};
 use crate::bindings::each::CleanUp;
 use crate::bindings::{Binding, Call, FailureValue, Function, Raise, SecretValue, to_dynamic};
 use crate::gate::permit::invalid;
@@ -16,78 +17,6 @@ use crate::model::event::{Event, Failure, Level};
 use crate::model::run::Mode;
 use crate::model::secret::{Secret, SecretName};
 use crate::model::signature::{Opt, Param, Performs, Signature, Touches, Type};
-
-/// The time.
-#[derive(Serialize)]
-struct Now;
-
-impl Effect for Now {
-    const NAME: &'static str = "clock.now";
-    const KIND: Kind = Kind::Read;
-    type Output = i64;
-
-    fn target(&self) -> Target {
-        Target::Run
-    }
-
-    async fn perform(&self, permit: &Permit<'_>, _seen: &Seen<i64>) -> Result<Done<i64>, Failure> {
-        Ok(Done::ok(permit.now().as_millisecond()))
-    }
-}
-
-/// A random number.
-#[derive(Serialize)]
-struct Random {
-    below: i64,
-}
-
-impl Effect for Random {
-    const NAME: &'static str = "random.number";
-    const KIND: Kind = Kind::Read;
-    type Output = i64;
-
-    fn target(&self) -> Target {
-        Target::Run
-    }
-
-    async fn perform(&self, _permit: &Permit<'_>, _seen: &Seen<i64>) -> Result<Done<i64>, Failure> {
-        use ring::rand::SecureRandom as _;
-        let mut bytes = [0u8; 16];
-        ring::rand::SystemRandom::new()
-            .fill(&mut bytes)
-            .map_err(|_| invalid("the system gives no random numbers".to_owned()))?;
-        // 128 bits against a 63-bit range: the bias is below one in 2^64.
-        let number = u128::from_le_bytes(bytes) % u128::from(self.below.unsigned_abs());
-        Ok(Done::ok(number as i64))
-    }
-}
-
-/// A pause.
-#[derive(Serialize)]
-struct Sleep {
-    ms: u64,
-    /// When that began which the answer measures: the pause alone, or the try before it, too.
-    #[serde(skip)]
-    begun: Instant,
-}
-
-impl Effect for Sleep {
-    const NAME: &'static str = "clock.sleep";
-    const KIND: Kind = Kind::Read;
-    /// Milliseconds.
-    type Output = u64;
-
-    fn target(&self) -> Target {
-        Target::Run
-    }
-
-    async fn perform(&self, permit: &Permit<'_>, _seen: &Seen<u64>) -> Result<Done<u64>, Failure> {
-        if permit.mode() == Mode::Apply {
-            permit.sleep(Duration::from_millis(self.ms)).await?;
-        }
-        Ok(Done::ok(self.begun.elapsed().as_millis() as u64))
-    }
-}
 
 /// A secret; its value never becomes part of the answer that is recorded.
 #[derive(Serialize)]
@@ -141,68 +70,6 @@ impl Effect for Approve {
     }
 }
 
-/// A file that the run keeps.
-#[derive(Serialize)]
-struct Keep {
-    name: String,
-    media: String,
-    sha256: String,
-    #[serde(skip)]
-    bytes: Vec<u8>,
-}
-
-/// Keeping a file changes nothing in the world: a plan keeps it, too, and applying a plan does not compare it, for what
-/// a run reports is not what its plan foretold.
-impl Effect for Keep {
-    const NAME: &'static str = "run.artifact";
-    const KIND: Kind = Kind::Read;
-    type Output = u64;
-
-    fn target(&self) -> Target {
-        Target::Run
-    }
-
-    async fn perform(&self, permit: &Permit<'_>, _seen: &Seen<u64>) -> Result<Done<u64>, Failure> {
-        permit.artifact(&self.name, &self.media, &self.bytes).await?;
-        Ok(Done::ok(self.bytes.len() as u64))
-    }
-}
-
-impl Keep {
-    fn new(name: String, media: &str, bytes: Vec<u8>) -> Result<Self, Raise> {
-        if name.is_empty() || name.contains(['/', '\0']) || name.starts_with('.') {
-            return Err(invalid(format!("`{name}` is not a file name")).into());
-        }
-        let sha256 = crate::store::sha256(&bytes);
-        Ok(Self { name, media: media.to_owned(), sha256, bytes })
-    }
-}
-
-fn now(call: &mut Call<'_>) -> Result<Dynamic, Raise> {
-    let ms = call.perform(&Now)?;
-    let instant = jiff::Timestamp::from_millisecond(ms).map_err(|error| invalid(error.to_string()))?;
-    let mut fields = rhai::Map::new();
-    fields.insert("ms".into(), ms.into());
-    fields.insert("seconds".into(), (ms / 1000).into());
-    fields.insert("text".into(), instant.strftime("%Y-%m-%dT%H:%M:%SZ").to_string().into());
-    fields.insert("date".into(), instant.strftime("%Y-%m-%d").to_string().into());
-    Ok(fields.into())
-}
-
-fn random(call: &mut Call<'_>) -> Result<Dynamic, Raise> {
-    let below = call.int(0)?;
-    if below < 1 {
-        return Err(invalid(format!("`random` wants a bound of at least 1, got `{below}`")).into());
-    }
-    Ok(call.perform(&Random { below })?.into())
-}
-
-fn sleep(call: &mut Call<'_>) -> Result<Dynamic, Raise> {
-    let duration = call.duration(0)?;
-    call.perform(&Sleep { ms: duration.as_millis() as u64, begun: Instant::now() })?;
-    Ok(Dynamic::UNIT)
-}
-
 fn secret(call: &mut Call<'_>) -> Result<Dynamic, Raise> {
     let name = call.secret_name(0)?;
     call.perform(&Ask { name: name.clone() })?;
@@ -236,32 +103,6 @@ fn approve(call: &mut Call<'_>) -> Result<Dynamic, Raise> {
             Err(Stop::NotApproved { question, answer: failure.message }.into())
         }
         Err(halt) => Err(halt.into()),
-    }
-}
-
-fn artifact(call: &mut Call<'_>) -> Result<Dynamic, Raise> {
-    let name = call.string(0)?;
-    let bytes = call.content(1)?.bytes().to_vec();
-    let media = call.option_string("type")?.unwrap_or_else(|| media_of(&name).to_owned());
-    call.perform(&Keep::new(name, &media, bytes)?)?;
-    Ok(Dynamic::UNIT)
-}
-
-fn report(call: &mut Call<'_>) -> Result<Dynamic, Raise> {
-    let value = call.json(0)?;
-    let bytes = serde_json::to_vec_pretty(&value).map_err(|error| invalid(error.to_string()))?;
-    call.perform(&Keep::new("report.json".to_owned(), "application/json", bytes)?)?;
-    Ok(Dynamic::UNIT)
-}
-
-fn media_of(name: &str) -> &'static str {
-    match name.rsplit_once('.').map(|(_, ending)| ending) {
-        Some("json") => "application/json",
-        Some("html") => "text/html",
-        Some("csv") => "text/csv",
-        Some("yaml" | "yml") => "application/yaml",
-        Some("txt" | "log" | "md" | "diff") => "text/plain",
-        Some(_) | None => "application/octet-stream",
     }
 }
 
@@ -461,10 +302,6 @@ fn template_render(call: &mut Call<'_>) -> Result<Dynamic, Raise> {
     Ok(text.into())
 }
 
-const fn text(name: &'static str) -> Param {
-    Param { name, ty: Type::String, optional: false }
-}
-
 const BODY: Param = Param { name: "body", ty: Type::Function(0), optional: false };
 
 const TRY: &[Opt] = &[
@@ -478,32 +315,10 @@ const TRY: &[Opt] = &[
     Opt { name: "timeout", ty: Type::Duration, doc: "No further try after this long." },
 ];
 
-macro_rules! function {
-    ($name:ident, $params:expr, $options:expr, $performs:expr, $returns:expr, $doc:expr, $example:expr) => {
-        Function {
-            signature: Signature {
-                name: stringify!($name),
-                params: $params,
-                options: $options,
-                required_options: &[],
-                returns: $returns,
-                performs: $performs,
-                doc: $doc,
-                example: $example,
-            },
-            run: $name,
-        }
-    };
-}
-
-const fn of_the_run(effect: &'static str, kind: Kind) -> Option<Performs> {
-    Some(Performs { effect, kind, touches: Touches::Nothing })
-}
-
 /// The course of a run.
 pub const BINDING: Binding = Binding {
     area: "control",
-    doc: "The course of a run: trying again, cleaning up, checking, asking, keeping.",
+    doc: "The course of a run: trying again, cleaning up, checking, asking.",
     functions: &[
         function!(
             retry,
@@ -587,55 +402,10 @@ defer(|| ssh_exec("localhost", ["rmdir", "/tmp/nlrun-work"]));"#
             approve,
             &[text("question")],
             &[],
-            of_the_run("run.approve", Kind::Act),
+            Some(of_the_run("run.approve", Kind::Act)),
             "Nothing; a no ends the run.",
             "Asks the person at the terminal and goes on only with a yes.",
             r#"approve("Restart all web servers?");"#
-        ),
-        function!(
-            report,
-            &[Param { name: "value", ty: Type::Any, optional: false }],
-            &[],
-            of_the_run("run.artifact", Kind::Read),
-            "Nothing.",
-            "Keeps a value as the run's report, `report.json`.",
-            r"report(#{ hosts: 3, failed: [] });"
-        ),
-        function!(
-            artifact,
-            &[text("name"), Param { name: "content", ty: Type::Content, optional: false }],
-            &[Opt { name: "type", ty: Type::String, doc: "The media type; by the name's ending otherwise." }],
-            of_the_run("run.artifact", Kind::Read),
-            "Nothing.",
-            "Keeps a file with the run; `nlrun show RUN --artifact NAME` prints it.",
-            r#"artifact("notes.txt", "all is well");"#
-        ),
-        function!(
-            now,
-            &[],
-            &[],
-            of_the_run("clock.now", Kind::Read),
-            "A map `.ms .seconds .text .date`, in UTC.",
-            "Returns the time; a resumed run sees the time that it saw before.",
-            r"print(now().date);"
-        ),
-        function!(
-            random,
-            &[Param { name: "below", ty: Type::Int, optional: false }],
-            &[],
-            of_the_run("random.number", Kind::Read),
-            "A whole number from 0 up to, but not including, the bound.",
-            "Returns a random number; a resumed run sees the number that it saw before.",
-            r"let minute = random(60);"
-        ),
-        function!(
-            sleep,
-            &[Param { name: "duration", ty: Type::Duration, optional: false }],
-            &[],
-            of_the_run("clock.sleep", Kind::Read),
-            "Nothing.",
-            "Waits; cancel ends it. Prefer `wait_until`, `wait_port` or `wait_ssh`.",
-            r#"sleep("10ms");"#
         ),
         function!(
             param,

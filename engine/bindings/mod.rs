@@ -2,11 +2,16 @@
 //!
 //! `nlrun docs`, the check, the registration and the property tests all read [`ALL`].
 
+#[macro_use]
+mod declare;
+
 mod call;
+mod clock;
 mod control;
 mod each;
 mod file;
 mod inventory;
+mod keep;
 mod outcome;
 mod project;
 mod ssh;
@@ -47,6 +52,8 @@ pub struct Function {
 /// Every area.
 pub const ALL: &[&Binding] = &[
     &control::BINDING,
+    &clock::BINDING,
+    &keep::BINDING,
     &each::BINDING,
     &file::BINDING,
     &inventory::BINDING,

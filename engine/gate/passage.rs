@@ -1,33 +1,22 @@
 //! One effect's way through the gate: compare, authorise, record intent, settle, record outcome.
 
-use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use parking_lot::Mutex;
 use serde_json::Value;
 
-use crate::gate::authority::{Ask, Authority};
-use crate::gate::cancellation::{Cancellation, Cleaning};
 use crate::gate::effect::{Done, Doubt, Effect, Kept, Seen};
-use crate::gate::journal::{Journal, Recorded};
+use crate::gate::journal::Recorded;
 use crate::gate::permit::{cancelled, failure, invalid};
-use crate::gate::recorder::Recorder;
 use crate::gate::redactor::Redactor;
 use crate::gate::stop::describe;
 use crate::gate::{Answered, Gate, Session, UNKNOWN_OUTCOME, sentence};
 use crate::gate::{Halt, Permit, Stop};
-use crate::model::address::{Address, Branch};
+use crate::model::address::Address;
 use crate::model::effect::{Kind, Target};
-use crate::model::event::{Event, Failure, Level, Request, Site, Verdict};
-use crate::model::inventory::{Host, Inventory};
-use crate::model::plan::Expected;
+use crate::model::event::{Event, Failure, Request, Site, Verdict};
 use crate::model::run::{Mode, Seq};
-use crate::model::secret::{Secret, SecretName};
-use crate::store::{NamedLock, Store};
-use crate::world::World;
-use crate::world::host::Endpoint;
 
 /// One effect on its way through the gate.
 pub(super) struct Placed<'a, E: Effect> {

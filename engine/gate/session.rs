@@ -1,33 +1,18 @@
 //! A session: the gate as one thread of script sees it.
 
-use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use serde_json::Value;
 
 use crate::gate::Gate;
-use crate::gate::authority::{Ask, Authority};
-use crate::gate::cancellation::{Cancellation, Cleaning};
-use crate::gate::effect::{Done, Doubt, Effect, Kept, Seen};
-use crate::gate::journal::{Journal, Recorded};
+use crate::gate::effect::Effect;
 use crate::gate::passage::{Placed, recorded_target};
-use crate::gate::permit::{cancelled, failure, invalid};
-use crate::gate::recorder::Recorder;
-use crate::gate::redactor::Redactor;
-use crate::gate::{Halt, Permit, Stop};
-use crate::model::address::{Address, Branch};
-use crate::model::effect::{Kind, Target};
-use crate::model::event::{Event, Failure, Level, Request, Site, Verdict};
-use crate::model::inventory::{Host, Inventory};
-use crate::model::plan::Expected;
-use crate::model::run::{Mode, Seq};
-use crate::model::secret::{Secret, SecretName};
-use crate::store::{NamedLock, Store};
-use crate::world::World;
-use crate::world::host::Endpoint;
+use crate::gate::permit::invalid;
+use crate::gate::{Halt, Stop};
+use crate::model::address::Branch;
+use crate::model::event::{Event, Level, Request, Site, Verdict};
+use crate::model::inventory::Host;
 
 /// A clean-up that waits for the end of its branch; the body belongs to the script engine.
 #[derive(Clone)]

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -10,18 +10,16 @@ use serde_json::Value;
 
 use crate::gate::authority::{Ask, Authority};
 use crate::gate::cancellation::{Cancellation, Cleaning};
-use crate::gate::effect::{Done, Doubt, Effect, Kept, Seen};
-use crate::gate::journal::{Journal, Recorded};
-use crate::gate::permit::{cancelled, failure, invalid};
+use crate::gate::journal::Journal;
+use crate::gate::permit::invalid;
 use crate::gate::recorder::Recorder;
 use crate::gate::redactor::Redactor;
-use crate::gate::{Halt, Permit, Stop};
-use crate::model::address::{Address, Branch};
-use crate::model::effect::{Kind, Target};
-use crate::model::event::{Event, Failure, Level, Request, Site, Verdict};
+use crate::gate::{Halt, Stop};
+use crate::model::address::Address;
+use crate::model::event::Failure;
 use crate::model::inventory::{Host, Inventory};
 use crate::model::plan::Expected;
-use crate::model::run::{Mode, Seq};
+use crate::model::run::Mode;
 use crate::model::secret::{Secret, SecretName};
 use crate::store::{NamedLock, Store};
 use crate::world::World;
@@ -104,7 +102,7 @@ impl Gate {
     }
 
     /// Ends a resumed run where its record does when somebody had asked it to end; clean-ups go on.
-    fn cancelled_before(&self) -> Option<Stop> {
+    pub(super) fn cancelled_before(&self) -> Option<Stop> {
         let by = self.journal.cancelled().filter(|_| !Cleaning::is_on())?;
         let stop = Stop::Cancelled { by: by.to_owned() };
         self.cancellation.cancel(stop.clone());

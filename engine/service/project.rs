@@ -268,7 +268,7 @@ impl Project {
         let below = self.root.join("runbooks");
         let mut places =
             [cwd.join(name), self.root.join(name), below.join(name), below.join(format!("{name}.rhai"))];
-        if !name.contains('/') && !name.ends_with(".rhai") {
+        if !name.contains(['/', '.']) {
             // A bare word is a name: some other file here may be called the same.
             places.reverse();
         }

@@ -13,9 +13,11 @@ use crate::support::project::Project;
 
 /// Reads, ensures, acts, a fan-out with clean-ups, an act on many hosts, a lock, a caught failure.
 const RUNBOOK: &str = r#"
-const NEEDS = ["ssh.read", "ssh.exec"];
+const NEEDS = ["ssh.read", "ssh.exec", "file.put", "dir.ensure"];
 let who = ssh_read("localhost", "echo hello").out;
+let here = ssh_read("localhost", "printf %s \"$PWD\"").out;
 step "prepare" {
+    file_put("localhost", `${here}/managed`, `managed for ${who}`, #{ mode: "0640" });
     print(`prepare ${who}`);
     ssh_exec("localhost", "echo prepare >> done");
     defer(|| ssh_exec("localhost", "echo undo >> done"));
@@ -26,6 +28,7 @@ step "fan out" {
     let results = each(hosts("web"), #{ parallel: 2 }, |h| {
         let up = ssh_read(h, "echo up").out;
         ssh_exec(h, `echo one-${h.name} >> done`);
+        file_put(h, `${here}/managed-${h.name}`, h.name + "\n");
         defer(|| ssh_exec(h, `echo undo-${h.name} >> done`));
         if h.name == "h3" { skip_host("not today") }
         warn(`done ${h.name} ${up}`);
@@ -68,6 +71,10 @@ fn trace(events: &[Event]) -> Trace {
                     fields.remove("ms");
                 }
                 let effect = asked[address].clone();
+                // Put before the crash and looked at after it, a file is there already.
+                let ensured = effect == "file.put";
+                let (verdict, mut value) =
+                    if ensured { (&Verdict::Ok, Value::Null) } else { (verdict, value) };
                 if effect == "random.number" || failure.as_ref().is_some_and(|f| f.kind == "unknown_outcome")
                 {
                     value = Value::Null;
@@ -155,6 +162,12 @@ pub(super) fn settle(project: &Project) {
     panic!("the run never ends");
 }
 
+/// How many files whose names begin as those that the runbook puts there are.
+fn beside(project: &Project) -> usize {
+    let entries = std::fs::read_dir(project.root()).unwrap().flatten();
+    entries.filter(|entry| entry.file_name().to_string_lossy().contains("managed")).count()
+}
+
 /// Tries every one of these lists of events on several threads.
 fn each_crash(tries: i64, kills: impl Fn(i64) -> Vec<i64> + Sync) {
     let whole = project();
@@ -176,6 +189,10 @@ fn each_crash(tries: i64, kills: impl Fn(i64) -> Vec<i64> + Sync) {
                     let store = store(&project);
                     assert_eq!(verified(&store, 1), Status::Done, "{kills:?}");
                     assert_eq!(ledger(&project), lines, "{kills:?}: an act was lost or happened twice");
+                    for (name, text) in [("managed", "managed for hello\n"), ("managed-h4", "h4\n")] {
+                        assert_eq!(project.read(name), text, "{kills:?}");
+                    }
+                    assert_eq!(beside(&project), 5, "{kills:?}: half a file is left");
                     let mut found = trace(&events(&store, 1));
                     for (address, (_, verdict, value)) in &mut found.effects {
                         let wanted = &expected.effects[address];

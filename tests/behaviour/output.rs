@@ -82,7 +82,7 @@ fn bytes_that_are_no_text_come_back_as_they_were() {
     }
     assert_eq!(bytes, b"\xff\xfe\0\x01half");
     assert_eq!(kept(&project, "out"), bytes);
-    let plain = call(&project, ["run", "says"]).success();
+    let plain = call(&project, ["run", "says", "-v"]).success();
     assert!(plain.stdout.contains("half") && plain.stdout.contains("err without end"), "{}", plain.stdout);
 }
 

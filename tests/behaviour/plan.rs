@@ -42,7 +42,7 @@ fn a_plan_reads_and_lists_and_does_nothing() {
     assert!(ledger(&project).is_empty());
     assert_eq!(project.read("reads").lines().count(), 1);
     let listed: Vec<&str> = of(&lines, "forecast").map(|line| line["address"].as_str().unwrap()).collect();
-    assert_eq!(listed.len(), 7, "{listed:?}");
+    assert_eq!(listed.len(), 6, "{listed:?}");
     let output = call(&project, ["plan", "changes"]).success();
     for words in ["act", "ssh.exec", "echo one", "echo two", "h4", "run 2 planned"] {
         assert!((output.stdout.clone() + &output.stderr).contains(words), "{words}\n{}", output.stdout);
