@@ -50,10 +50,14 @@ fn retries_that_are_interrupted_are_not_tried_more_often() {
     let whole = project(body);
     call(&whole, ["run", "course"]).success();
     let last = events(&store(&whole), 1).len() as i64;
-    // Right before the act that follows, when only the journal still knows how long everything took.
-    for before in [3, 2, 1] {
+    // Also right before the act that follows, when only the journal still knows how long everything took. How many
+    // tries fit into the time is up to the machine, so a run may be over before it comes to a late event.
+    for at in [3, 5, last - 3, last - 2, last - 1] {
         let project = project(body);
-        assert_eq!(killed(&project, last - before), -1);
+        if killed(&project, at) != -1 {
+            assert!(at > 5, "every run has more than {at} events");
+            continue;
+        }
         let mut output = call(&project, ["resume", "1"]);
         if output.code == 3 {
             let address =
