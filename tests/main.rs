@@ -1,5 +1,7 @@
 //! Behaviour through the real binary, against real servers on loopback.
 
+#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test that cannot go on says where it stands")]
+
 mod behaviour;
 mod cli;
 mod floors;

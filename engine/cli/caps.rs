@@ -28,7 +28,7 @@ pub(crate) fn caps(context: &Context, options: &CapsOptions) -> Result<u8, Probl
     let place = &context.place;
     let entry = project.runbook(&options.file, &place.cwd).map_err(ServiceError::from)?;
     let (inventory, _) = project.load_inventory(context.common.inventory.as_deref(), &place.cwd)?;
-    let secrets = project.secrets(place).known_names();
+    let secrets = project.secrets(place).all_names().unwrap_or_default();
     let checked = project.check(std::slice::from_ref(&entry), &inventory, &secrets).pop().unwrap_or_default();
     if checked.header.is_none() {
         return Err(ServiceError::Check(checked.diagnostics).into());

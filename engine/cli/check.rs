@@ -41,7 +41,7 @@ pub(crate) fn check(context: &Context, options: &CheckOptions) -> Result<u8, Pro
     for notice in &notices {
         out.word(&format!("{}: {notice}", out.words.yellow("warning")));
     }
-    let secrets = project.secrets(place).known_names();
+    let secrets = project.secrets(place).all_names().unwrap_or_default();
     let mut found: Vec<Diagnostic> = Vec::new();
     for diagnostic in
         project.check(&entries, &inventory, &secrets).into_iter().flat_map(|checked| checked.diagnostics)

@@ -51,11 +51,16 @@ impl Out {
 
     /// Prints data, exactly.
     pub(crate) fn raw(&self, bytes: &[u8]) {
-        let mut stdout = std::io::stdout().lock();
-        if stdout.write_all(bytes).and_then(|()| stdout.flush()).is_err() {
+        if !self.try_raw(bytes) {
             // The reader is gone (`| head`): nothing more can be said, and that is no failure.
             std::process::exit(0);
         }
+    }
+
+    /// Prints data, exactly; returns whether anybody reads it.
+    pub(crate) fn try_raw(&self, bytes: &[u8]) -> bool {
+        let mut stdout = std::io::stdout().lock();
+        stdout.write_all(bytes).and_then(|()| stdout.flush()).is_ok()
     }
 
     /// Prints a line of data.

@@ -69,6 +69,8 @@ struct Shower {
     mode: Mode,
     lines: Lines,
     seen: Seen,
+    /// Whether the reader of standard output is gone.
+    is_deaf: bool,
     progress: Progress,
 }
 
@@ -81,6 +83,7 @@ impl Shower {
             mode: Mode::Apply,
             lines: Lines::new(out.data, out.verbose, out.verbose > 0),
             seen: Seen::default(),
+            is_deaf: false,
             progress: Progress::default(),
         }
     }
@@ -113,14 +116,16 @@ impl Shower {
         self.seen
     }
 
-    fn print(&self, text: &str) {
-        if text.is_empty() {
+    fn print(&mut self, text: &str) {
+        if text.is_empty() || self.is_deaf {
             return;
         }
-        match &self.bar {
-            Some(bar) => bar.suspend(|| self.out.raw(text.as_bytes())),
-            None => self.out.raw(text.as_bytes()),
-        }
+        let print = || self.out.try_raw(text.as_bytes());
+        // A run does not end because nobody watches it any more.
+        self.is_deaf = !match &self.bar {
+            Some(bar) => bar.suspend(print),
+            None => print(),
+        };
     }
 
     fn note(&mut self, record: Record) {

@@ -181,7 +181,8 @@ impl Script<'_> {
             found.hint = None;
         }
         let redacted = |text: &str| self.gate.redactor.text(text).into_owned();
-        found.hint = found.hint.as_deref().map(&redacted);
+        let run = self.gate.recorder.run().to_string();
+        found.hint = found.hint.as_deref().map(|hint| redacted(&hint.replace("RUN", &run)));
         found.message = redacted(&found.message);
         found.source_line = found.source_line.as_deref().map(redacted);
         ending.error = Some(Box::new(found));

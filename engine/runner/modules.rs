@@ -27,7 +27,8 @@ thread_local! {
 
 /// Resolves the imports of one run.
 ///
-/// Every script is evaluated once a run; branches that come later share the module.
+/// Every script is evaluated once a run; branches that come later share the module. A closure that a function of a
+/// module returns can be called within that module only.
 pub struct Modules {
     sources: Arc<dyn Sources>,
     entry: String,

@@ -115,7 +115,7 @@ fn scripts(project: &Project, place: &Place, inventory: Option<&Path>, found: &m
         }
     };
     let runbooks = project.runbooks();
-    let checked = project.check(&runbooks, &loaded, &project.secrets(place).known_names());
+    let checked = project.check(&runbooks, &loaded, &project.secrets(place).all_names().unwrap_or_default());
     let broken: Vec<&str> = runbooks
         .iter()
         .zip(&checked)

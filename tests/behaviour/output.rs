@@ -98,7 +98,6 @@ fn half_a_line_before_the_end_is_not_lost() {
 }
 
 #[test]
-#[ignore = "the view ends the whole process when its reader goes away (`Out::raw`)"]
 fn a_reader_that_goes_away_does_not_break_the_run() {
     let project = project(
         r#"for i in 0..2000 { print(`line ${i}`) }
