@@ -42,7 +42,7 @@ NAME = rf"\b{re.escape(socket.gethostname())}\b"
 # name: (what a finished command looks like in the output, {case: command}); {parallel}, {hosts} and {tmp} are filled in.
 floor = f"{TARGET}/release/examples/floor {{case}} --hosts {{hosts}} --port {PORT} --user {USER} --key {WORK}/id_ed25519" \
         f" --parallel {{parallel}} --files {FILES} --dest {DEST}"
-nlrun = f"{TARGET}/release/nlrun run {PROJECT}/{{case}}.rhai --inventory {{tmp}}/inventory.yaml --state {WORK}/state --yes"
+nlrun = f"{TARGET}/release/nlrun --project {PROJECT} run {PROJECT}/{{case}}.rhai --inventory {{tmp}}/inventory.yaml --state {WORK}/state --yes"
 ansible = f"{WORK}/venv/ansible-core/bin/ansible-playbook -i {{tmp}}/inventory.ini -f {{parallel}} {HERE}/jobs/ansible/{{case}}.yml"
 pyinfra = f"{WORK}/venv/pyinfra/bin/pyinfra -y {HERE}/jobs/pyinfra/inventory.py {HERE}/jobs/pyinfra/{{case}}.py"
 pssh = f"{WORK}/venv/parallel-ssh/bin/python {HERE}/jobs/parallel-ssh/job.py {{case}} {{parallel}}"

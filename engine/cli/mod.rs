@@ -55,6 +55,21 @@ impl Context {
         Ok(crate::service::Project::find(&from).map_err(crate::service::ServiceError::from)?)
     }
 
+    /// Finds the project of a runbook: the one that its file is in, or the one of this folder.
+    pub(crate) fn project_of(&self, runbook: &str) -> Result<crate::service::Project, Problem> {
+        let folder = self.place.cwd.join(runbook).canonicalize().ok().filter(|path| path.is_file());
+        if let (None, Some(folder)) =
+            (&self.common.project, folder.as_deref().and_then(std::path::Path::parent))
+        {
+            let project =
+                crate::service::Project::find(folder).map_err(crate::service::ServiceError::from)?;
+            if project.is_marked() {
+                return Ok(project);
+            }
+        }
+        self.project()
+    }
+
     /// Opens the run log of a project, and marks runs whose process is gone.
     pub(crate) fn store(&self, project: &crate::service::Project) -> Result<crate::store::Store, Problem> {
         let dir = project.state(self.common.state.as_deref(), &self.place.cwd);

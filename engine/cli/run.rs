@@ -22,7 +22,7 @@ use crate::store::Store;
 const PENDING: u8 = 2;
 
 pub(crate) fn run(context: &Context, options: RunOptions) -> Result<u8, Problem> {
-    let project = context.project()?;
+    let project = context.project_of(&options.runbook.runbook)?;
     let wanted = wanted(context, &options.runbook)?;
     let prepared = prepare(&project, &context.place, &wanted)?;
     warn(context, &prepared);
@@ -34,7 +34,7 @@ pub(crate) fn run(context: &Context, options: RunOptions) -> Result<u8, Problem>
 }
 
 pub(crate) fn plan(context: &Context, options: PlanOptions) -> Result<u8, Problem> {
-    let project = context.project()?;
+    let project = context.project_of(&options.runbook.runbook)?;
     let wanted = wanted(context, &options.runbook)?;
     let prepared = prepare(&project, &context.place, &wanted)?;
     warn(context, &prepared);

@@ -273,7 +273,14 @@ impl Summary {
                 self.counts.changed += u64::from(*changes);
             }
             Event::Output { chunk, .. } => self.counts.output += chunk.bytes,
-            Event::BranchEnded { host, verdict, .. } => {
+            Event::BranchEnded { host, verdict, reason, .. } => {
+                // What failed in the script and not in an effect is told here only.
+                if matches!(verdict, Verdict::Failed | Verdict::Unreachable)
+                    && let Some(reason) = reason
+                    && !self.problems.iter().rev().any(|problem| problem.text.ends_with(reason))
+                {
+                    self.problem(seq, format!("{host}: {reason}"), None);
+                }
                 let worst = self.hosts.entry(host.clone()).or_insert(*verdict);
                 if rank(*verdict) > rank(*worst) {
                     *worst = *verdict;

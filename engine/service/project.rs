@@ -220,6 +220,11 @@ impl Project {
         Ok(Self { root: root.to_owned(), config })
     }
 
+    /// Whether there is an `nlrun.yaml`; else the project is just a folder.
+    pub fn is_marked(&self) -> bool {
+        self.root.join(FILE).is_file()
+    }
+
     /// Returns the root folder.
     pub fn root(&self) -> &Path {
         &self.root

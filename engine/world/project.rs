@@ -16,7 +16,7 @@ pub enum ProjectError {
     #[error("`{0}` is outside the project")]
     Outside(String),
     /// The file system says no.
-    #[error("cannot read `{path}` in the project: {source}")]
+    #[error("cannot read `{path}` in the project")]
     Read {
         /// The path as given.
         path: String,
