@@ -1,12 +1,28 @@
 //! The project's folder on this machine: runbooks may read what is in it, and nothing else.
 
+use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Weak};
+use std::time::SystemTime;
 
-/// The project's root.
-#[derive(Debug, Clone)]
+use parking_lot::Mutex;
+
+use crate::store::sha256;
+
+/// The project's root, and the files that are being sent.
+#[derive(Debug)]
 pub struct Project {
     root: PathBuf,
+    shared: Mutex<HashMap<PathBuf, Kept>>,
+}
+
+/// A file that somebody may still hold, and when it was read.
+#[derive(Debug)]
+struct Kept {
+    stamp: (Option<SystemTime>, u64),
+    bytes: Weak<[u8]>,
+    sha256: Arc<str>,
 }
 
 /// Why a file of the project cannot be read.
@@ -52,7 +68,7 @@ const LARGEST: u64 = 256 << 20;
 impl Project {
     /// Takes the root folder.
     pub fn new(root: &Path) -> Self {
-        Self { root: root.to_owned() }
+        Self { root: root.to_owned(), shared: Mutex::default() }
     }
 
     /// Returns the root folder.
@@ -80,6 +96,28 @@ impl Project {
             return Err(ProjectError::TooLarge { path: path.to_owned(), bytes, limit: LARGEST });
         }
         std::fs::read(&real).map_err(read)
+    }
+
+    /// Reads a file that many hosts get: as long as one of them holds it, the others get the same bytes.
+    ///
+    /// Returns them with their SHA-256 in hex.
+    pub fn share(&self, path: &str) -> Result<(Arc<[u8]>, Arc<str>), ProjectError> {
+        let real = self.path(path)?;
+        let about = std::fs::metadata(&real)
+            .map_err(|source| ProjectError::Read { path: path.to_owned(), source })?;
+        let stamp = (about.modified().ok(), about.len());
+        // Held while the file is read: of fifty arms that want it at once, one reads it.
+        let mut kept = self.shared.lock();
+        if let Some(file) = kept.get(&real)
+            && file.stamp == stamp
+            && let Some(bytes) = file.bytes.upgrade()
+        {
+            return Ok((bytes, file.sha256.clone()));
+        }
+        let bytes: Arc<[u8]> = self.read(path)?.into();
+        let sha256: Arc<str> = sha256(&bytes).into();
+        kept.insert(real, Kept { stamp, bytes: Arc::downgrade(&bytes), sha256: sha256.clone() });
+        Ok((bytes, sha256))
     }
 
     /// Reads all that is below a folder of the project, in the order of names, each folder before what it holds.

@@ -54,7 +54,10 @@ impl Fixed {
             return Err(invalid(message).into());
         }
         if let Some(source) = call.option_string("source")? {
-            return Ok(Self::new(Content::Plain(project_file(call, &source)?)));
+            let project = call.session.gate().world.project();
+            let (bytes, sha256) = project.share(&source).map_err(|error| invalid(sentence(&error)))?;
+            let recorded = json!({ "sha256": *sha256, "bytes": bytes.len() });
+            return Ok(Self { bytes, sha256, is_secret: false, recorded });
         }
         match call.option_content("content")? {
             Some(content) => Ok(Self::new(content)),
