@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test that cannot go on says where it stands")]
 
 mod behaviour;
+mod bindings;
 mod cli;
 mod floors;
 mod hosts;
