@@ -38,10 +38,7 @@ fn names_are_area_and_verb_and_everything_is_documented() {
         assert!(CONTROL.contains(&name) || name.contains('_'), "`{name}` is no `area_verb`");
         assert!(name.chars().all(|c| c.is_ascii_lowercase() || c == '_'), "`{name}`");
         let first = signature.doc.lines().next().unwrap_or_default();
-        assert!(
-            first.len() > 10 && first.contains(|c| c == '.' || c == ';' || c == ':'),
-            "`{name}`: {first}"
-        );
+        assert!(first.len() > 10 && first.contains(['.', ';', ':']), "`{name}`: {first}");
         assert!(!signature.returns.is_empty() && !signature.example.is_empty(), "`{name}`");
         for option in signature.options {
             assert!(option.doc.ends_with('.'), "option `{}` of `{name}`: {}", option.name, option.doc);
