@@ -454,7 +454,7 @@ pub(super) fn remember_untold(error: &EvalAltResult) {
     UNTOLD.set(Some(stopped));
 }
 
-/// Takes what [`remember_untold`] remembered on this thread of script.
+/// Takes what `remember_untold` remembered on this thread of script.
 pub fn take_untold() -> Option<Stopped> {
     UNTOLD.take()
 }

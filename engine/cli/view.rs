@@ -14,7 +14,6 @@ use crate::cli::out::Out;
 use crate::model::diagnostic::Diagnostic;
 use crate::model::event::{Event, Verdict};
 use crate::model::run::{Mode, RunId, Seq, Status, Summary};
-use crate::runner::executor::frames;
 use crate::service::Finished;
 use crate::store::Record;
 
@@ -205,18 +204,12 @@ impl Progress {
 impl Seen {
     /// Says how the run ended.
     pub(crate) fn conclude(&self, out: &Out, finished: &Finished) {
-        let ending = &finished.ending;
-        if let Some(error) = &ending.error
-            && !out.json
-        {
-            out.diagnostic(error);
-            let frames = frames(&error.frames);
-            for frame in &frames {
-                out.always(&format!("  {}", out.words.dim(&safe(frame))));
-            }
-        }
         if out.json {
             return;
+        }
+        let ending = &finished.ending;
+        if let Some(error) = &ending.error {
+            out.diagnostic(error);
         }
         self.hosts(out);
         for left in &ending.left_behind {

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::bindings::{self, Current, FailureValue};
 use crate::gate::{Gate, Session, Stop};
-use crate::model::diagnostic::{Diagnostic, Frame};
+use crate::model::diagnostic::Diagnostic;
 use crate::model::event::{Event, Level, Site, Verdict};
 use crate::model::run::{Mode, Status};
 use crate::model::runbook::Limits;
@@ -323,9 +323,4 @@ impl Steps for Noted {
             ms,
         })
     }
-}
-
-/// Makes the frames of a diagnostic printable one a line.
-pub fn frames(frames: &[Frame]) -> Vec<String> {
-    frames.iter().map(|frame| format!("in {} at {}:{}", frame.function, frame.file, frame.line)).collect()
 }

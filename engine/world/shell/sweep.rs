@@ -50,12 +50,17 @@ fi
 find_left
 [ -z "$left" ] && exit 0
 kill -TERM $left 2>/dev/null
+told=" $left "
 i=0
 while [ $i -lt 20 ]; do
   sleep 0.1 2>/dev/null || { sleep 1; i=$((i + 9)); }
   i=$((i + 1))
   find_left
   [ -z "$left" ] && exit 0
+  # What was started just before its parent was told.
+  for n in $left; do
+    case $told in *" $n "*) ;; *) kill -TERM $n 2>/dev/null; told="$told$n ";; esac
+  done
 done
 for i in 1 2 3 4 5; do
   kill -KILL $left 2>/dev/null
