@@ -134,12 +134,33 @@ impl Signature {
             .map(|p| if p.optional { format!("[{}]", p.name) } else { p.name.to_owned() })
             .collect();
         if !self.options.is_empty() {
-            words.push(if self.required_options.is_empty() {
-                "[#{ … }]".into()
-            } else {
-                "#{ … }".to_owned()
-            });
+            let options = if self.required_options.is_empty() { "[#{ … }]" } else { "#{ … }" };
+            words.insert(words.len() - usize::from(self.takes_body()), options.to_owned());
         }
         format!("{}({})", self.name, words.join(", "))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_options_stand_before_a_body() {
+        let signature = Signature {
+            name: "each",
+            params: &[
+                Param { name: "hosts", ty: Type::Hosts, optional: false },
+                Param { name: "body", ty: Type::Function(1), optional: false },
+            ],
+            options: &[Opt { name: "parallel", ty: Type::Int, doc: "How many." }],
+            required_options: &[],
+            returns: "",
+            performs: None,
+            doc: "",
+            example: "",
+        };
+        assert_eq!(signature.usage(), "each(hosts, [#{ … }], body)");
+        assert_eq!(signature.arity(), (2, 3));
     }
 }
