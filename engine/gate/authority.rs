@@ -24,6 +24,18 @@ impl Ask for Nobody {
     }
 }
 
+/// Whether the script selected every host of the inventory, and what a person says to that.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Whole {
+    /// It did not.
+    #[default]
+    Unselected,
+    /// It did, and nobody was asked yet whether all of them may be changed.
+    Selected(usize),
+    /// A person said yes, once for the run.
+    Approved,
+}
+
 /// What a run may do.
 pub struct Authority {
     runbook: String,
@@ -36,8 +48,7 @@ pub struct Authority {
     /// The most hosts that may be written to.
     max_hosts: Option<usize>,
     written: Mutex<BTreeSet<String>>,
-    /// How many hosts a pattern selected that is the whole inventory; answered with yes when `None`.
-    whole: Mutex<Option<usize>>,
+    whole: Mutex<Whole>,
 }
 
 impl Authority {
@@ -68,8 +79,8 @@ impl Authority {
     /// Notes that the script selected every host of the inventory.
     pub fn selected_all(&self, count: usize) {
         let mut whole = self.whole.lock();
-        if *whole != Some(0) {
-            *whole = Some(count);
+        if *whole != Whole::Approved {
+            *whole = Whole::Selected(count);
         }
     }
 
@@ -135,13 +146,11 @@ impl Authority {
             }
         }
         let mut whole = self.whole.lock();
-        if let Some(count) = *whole
-            && count > 0
-        {
+        if let Whole::Selected(count) = *whole {
             let question =
                 format!("`{}` is about to change all {count} hosts of the inventory. Go on?", self.runbook);
             match ask.confirm(&question) {
-                Some(true) => *whole = Some(0),
+                Some(true) => *whole = Whole::Approved,
                 Some(false) => return Err(Stop::NotApproved { question, answer: "refused".to_owned() }),
                 None => {
                     return Err(Stop::NotApproved {

@@ -233,8 +233,14 @@ mod tests {
             events.iter().map(|e| e.seq.0).collect::<Vec<_>>(),
             (1..=events.len() as i64).collect::<Vec<_>>()
         );
-        let (out, whole) = reader.output(run, &Address::parse("1"), "out", usize::MAX).unwrap();
-        assert!(whole && out.len() >= 200_000 && out.starts_with(b"needle "));
+        let mut out = Vec::new();
+        let all = (Seq(1), events.last().unwrap().seq);
+        let keep = |part: &[u8]| {
+            out.extend_from_slice(part);
+            true
+        };
+        reader.pour(run, all, &Address::parse("1"), "out", keep).unwrap();
+        assert!(out.len() >= 200_000 && out.starts_with(b"needle "));
         let row = reader.run(run).unwrap();
         assert_eq!((row.summary.status, row.summary.counts.output), (Status::Done, out.len() as u64));
         assert_eq!(reader.verify(run).unwrap().broken, None);

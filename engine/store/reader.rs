@@ -14,9 +14,6 @@ use crate::store::log::{Passing, Record};
 use crate::store::writer::event_id;
 use crate::store::{StoreError, connect, sqlite};
 
-/// After the last event that a run can have.
-const ALL: Seq = Seq(0xffff_ffff);
-
 /// A connection that only reads.
 pub struct Reader {
     pub(super) connection: Connection,
@@ -239,25 +236,6 @@ impl Reader {
             Some(Some(bytes)) => Ok(Some(bytes)),
             Some(None) => Err(StoreError::Lost(format!("run {run}, artifact {name}"))),
         }
-    }
-
-    /// Returns up to `limit` bytes of an effect's output in one stream, in order, and whether that is all.
-    pub fn output(
-        &self,
-        run: RunId,
-        address: &Address,
-        stream: &str,
-        limit: usize,
-    ) -> Result<(Vec<u8>, bool), StoreError> {
-        let (mut bytes, mut is_all) = (Vec::new(), true);
-        self.pour(run, (Seq(1), ALL), address, stream, |part| {
-            is_all = bytes.len() < limit;
-            if is_all {
-                bytes.extend_from_slice(part);
-            }
-            is_all
-        })?;
-        Ok((bytes, is_all))
     }
 
     /// Returns a pinned text by its SHA-256.

@@ -2,7 +2,7 @@
 
 use base64::Engine as _;
 use nlrun::model::address::Address;
-use nlrun::model::run::{RunId, Status};
+use nlrun::model::run::{RunId, Seq, Status};
 
 use super::{call, of, store, verified};
 use crate::support::project::Project;
@@ -13,7 +13,14 @@ fn project(body: &str) -> Project {
 
 fn kept(project: &Project, stream: &str) -> Vec<u8> {
     let reader = store(project).reader().unwrap();
-    reader.output(RunId(1), &Address::parse("1"), stream, usize::MAX).unwrap().0
+    let mut bytes = Vec::new();
+    let last = reader.run(RunId(1)).unwrap().last_seq;
+    let keep = |part: &[u8]| {
+        bytes.extend_from_slice(part);
+        true
+    };
+    reader.pour(RunId(1), (Seq(1), last), &Address::parse("1"), stream, keep).unwrap();
+    bytes
 }
 
 #[test]

@@ -191,3 +191,26 @@ fn an_answer_that_nobody_has_is_never_part_of_a_text() {
         assert!(ended["incomplete"].is_string() || ended["status"] == "failed", "{body}\n{ended}");
     }
 }
+
+#[test]
+fn a_file_that_changed_since_the_plan_is_not_written() {
+    let project = project("");
+    let target = project.path("target.conf");
+    let target = target.display();
+    let project = project.runbook(
+        "changes",
+        &format!(
+            "const NEEDS = [\"file.put\", \"ssh.exec\"];\nssh_exec(\"h1\", \"echo before >> done\");\n\
+             file_put(\"h1\", \"{target}\", \"new\\n\");\nssh_exec(\"h1\", \"echo after >> done\");"
+        ),
+    );
+    project.write("target.conf", "old\n");
+    let planned = call(&project, ["plan", "changes", "-o", "plan.json"]).success();
+    assert!(planned.stdout.contains("-old") && planned.stdout.contains("+new"), "{}", planned.stdout);
+    project.write("target.conf", "edited by somebody\n");
+    let output = call(&project, ["apply", "plan.json"]).ends(3);
+    assert!(output.stderr.contains("another state"), "{}", output.stderr);
+    assert_eq!(project.read("target.conf"), "edited by somebody\n");
+    let ledger = ledger(&project);
+    assert_eq!((ledger.get("before"), ledger.get("after")), (Some(&1), None));
+}
