@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior, params};
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc};
 
 use crate::model::address::Address;
 use crate::model::event::{ChunkRef, Event, Start};
@@ -204,20 +204,12 @@ impl RunLog {
     ///
     /// The event and all before it are on disk when this returns: the journal relies on intent outliving a crash.
     pub async fn append_durable(&self, event: Event) -> Result<Seq, StoreError> {
-        let mut append = self.prepare(event, None)?;
-        let (sender, receiver) = oneshot::channel();
-        append.durable = Some(sender);
-        self.inlet.send(append).await?;
-        receiver.await.map_err(|_| gone())?
+        self.inlet.send_durable(self.prepare(event, None)?).await
     }
 
     /// Appends one event from a thread that is not asynchronous, and returns its number when it is on disk.
     pub fn append_durable_blocking(&self, event: Event) -> Result<Seq, StoreError> {
-        let mut append = self.prepare(event, None)?;
-        let (sender, receiver) = oneshot::channel();
-        append.durable = Some(sender);
-        self.inlet.blocking_send(append)?;
-        receiver.blocking_recv().map_err(|_| gone())?
+        self.inlet.blocking_send_durable(self.prepare(event, None)?)
     }
 
     /// Appends output of an effect; waits while more than 1 MiB is on its way to the disk.
@@ -230,11 +222,7 @@ impl RunLog {
     /// Keeps a file of the run. It is on disk when this returns.
     pub async fn artifact(&self, name: &str, media: &str, bytes: &[u8]) -> Result<Seq, StoreError> {
         let event = |chunk| Event::Artifact { name: name.to_owned(), media: media.to_owned(), chunk };
-        let mut append = self.keep("", name, bytes, event).await?;
-        let (sender, receiver) = oneshot::channel();
-        append.durable = Some(sender);
-        self.inlet.send(append).await?;
-        receiver.await.map_err(|_| gone())?
+        self.inlet.send_durable(self.keep("", name, bytes, event).await?).await
     }
 
     /// Fails when an earlier append of this run did.
@@ -256,7 +244,13 @@ impl RunLog {
         event: impl FnOnce(ChunkRef) -> Event,
     ) -> Result<Append, StoreError> {
         let wanted = u32::try_from(bytes.len().clamp(1, OUTPUT_BUDGET)).expect("clamped");
-        let permit = self.budget.clone().acquire_many_owned(wanted).await.map_err(|_| gone())?;
+        let permit = match self.budget.clone().try_acquire_many_owned(wanted) {
+            Ok(permit) => permit,
+            Err(_) => {
+                self.inlet.hurry();
+                self.budget.clone().acquire_many_owned(wanted).await.map_err(|_| gone())?
+            }
+        };
         let event = event(ChunkRef { bytes: bytes.len() as u64, sha256: sha256(bytes) });
         let chunk = Chunk { address: address.to_owned(), stream: stream.to_owned(), packed: pack(bytes) };
         let mut append = self.prepare(event, Some(chunk))?;

@@ -1,4 +1,7 @@
-//! The one thread of a process that appends events: it numbers, chains, folds and commits them in batches.
+//! Appends events: numbers, chains, folds and commits them in batches.
+//!
+//! Whoever waits for the disk commits, on its own thread, all that is queued: the others who wait at that moment are
+//! done as well, and an act after an act wakes nobody. A thread of the log's own commits what nobody waits for.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -10,10 +13,11 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 use sha2::{Digest, Sha256};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc::{self, Receiver, Sender, UnboundedSender};
+use tokio::sync::oneshot::{self, error::TryRecvError};
 
 use crate::model::event::Event;
-use crate::model::run::{RunId, Seq, Summary};
+use crate::model::run::{RunId, Seq, Status, Summary};
 use crate::store::codec::Packed;
 use crate::store::log::{Passing, Record};
 use crate::store::{StoreError, sqlite};
@@ -23,8 +27,15 @@ const QUEUE: usize = 4096;
 /// The largest batch; it bounds how long a durable append can wait behind others.
 const BATCH: usize = 1024;
 
-/// How long events that nobody waits for may wait for company: a commit costs much more than an event in it.
-const LINGER: Duration = Duration::from_millis(10);
+/// How often the thread looks for events that nobody waits for. It leaves them alone for one look, so that they may have
+/// company: a commit costs much more than an event in it.
+const LOOK: Duration = Duration::from_millis(20);
+/// Looks at an empty queue after which the thread sleeps: waking it costs more than some looks.
+const LOOKS: u32 = 10;
+/// A write-ahead log that costs more to read at the next start than to copy at the end, in bytes.
+const LONG: u64 = 512 << 10;
+/// How long it sleeps at most, should an event be left behind by somebody who meant to commit it.
+const SLEEP: Duration = Duration::from_secs(1);
 
 /// One event on its way to the log.
 pub(super) struct Append {
@@ -38,7 +49,7 @@ pub(super) struct Append {
     pub(super) durable: Option<oneshot::Sender<Result<Seq, StoreError>>>,
     /// Set when an append of this run failed; everything after it would leave a hole.
     pub(super) poisoned: Arc<Poison>,
-    pub(super) observer: Option<mpsc::UnboundedSender<Record>>,
+    pub(super) observer: Option<UnboundedSender<Record>>,
     /// Memory that the event holds of the run's output budget, given back when it is committed.
     pub(super) budget: Option<tokio::sync::OwnedSemaphorePermit>,
 }
@@ -79,31 +90,80 @@ impl Poison {
     }
 }
 
-/// A way to the writer thread.
+/// A way to the log.
 #[derive(Clone)]
 pub(super) struct Inlet {
-    sender: mpsc::Sender<Append>,
+    sender: Sender<Append>,
+    committer: Arc<Committer>,
     thread: Thread,
 }
 
+/// The right to commit, and whether the thread that commits what is left over has to be woken.
+struct Committer {
+    turn: Mutex<Turn>,
+    is_asleep: AtomicBool,
+    /// Whether somebody waits for room.
+    is_hurried: AtomicBool,
+}
+
 impl Inlet {
+    /// Queues an event that nobody waits for.
     pub(super) async fn send(&self, append: Append) -> Result<(), StoreError> {
-        let is_durable = append.durable.is_some();
         self.sender.send(append).await.map_err(|_| gone())?;
-        self.hurry(is_durable);
+        self.wake();
         Ok(())
     }
 
+    /// Does what [`Inlet::send`] does, from a thread that is not asynchronous.
     pub(super) fn blocking_send(&self, append: Append) -> Result<(), StoreError> {
-        let is_durable = append.durable.is_some();
         self.sender.blocking_send(append).map_err(|_| gone())?;
-        self.hurry(is_durable);
+        self.wake();
         Ok(())
     }
 
-    /// Ends the wait for company when somebody waits for the disk.
-    fn hurry(&self, is_durable: bool) {
-        if is_durable {
+    /// Queues an event and returns its number when it is on disk.
+    ///
+    /// It may block the thread for as long as a commit takes: for threads of script, not for the world's.
+    pub(super) async fn send_durable(&self, mut append: Append) -> Result<Seq, StoreError> {
+        let (sender, receiver) = oneshot::channel();
+        append.durable = Some(sender);
+        self.sender.send(append).await.map_err(|_| gone())?;
+        // What else is ready on this thread, such as the other hosts of an array, goes into the same commit.
+        tokio::task::yield_now().await;
+        self.settle(receiver)
+    }
+
+    /// Does what [`Inlet::send_durable`] does, from a thread that is not asynchronous.
+    pub(super) fn blocking_send_durable(&self, mut append: Append) -> Result<Seq, StoreError> {
+        let (sender, receiver) = oneshot::channel();
+        append.durable = Some(sender);
+        self.sender.blocking_send(append).map_err(|_| gone())?;
+        self.settle(receiver)
+    }
+
+    /// Has what is queued committed soon, for somebody who waits for room.
+    pub(super) fn hurry(&self) {
+        self.committer.is_hurried.store(true, Ordering::SeqCst);
+        self.thread.unpark();
+    }
+
+    /// Commits until the event is on disk, unless somebody else has done so meanwhile.
+    fn settle(&self, mut receiver: oneshot::Receiver<Result<Seq, StoreError>>) -> Result<Seq, StoreError> {
+        loop {
+            let mut turn = self.committer.turn.lock();
+            match receiver.try_recv() {
+                Ok(result) => return result,
+                Err(TryRecvError::Closed) => return Err(gone()),
+                Err(TryRecvError::Empty) => {
+                    turn.commit();
+                }
+            }
+        }
+    }
+
+    fn wake(&self) {
+        let is_asleep = &self.committer.is_asleep;
+        if is_asleep.load(Ordering::SeqCst) && is_asleep.swap(false, Ordering::SeqCst) {
             self.thread.unpark();
         }
     }
@@ -113,9 +173,11 @@ pub(super) fn gone() -> StoreError {
     StoreError::Poisoned("its writer has stopped".to_owned())
 }
 
-/// Handle to the writer thread; the thread ends when it is dropped, after the last append is committed.
+/// Owns the thread that commits what nobody waits for; it ends when this is dropped, after the last event.
 pub(super) struct Writer {
-    sender: Option<mpsc::Sender<Append>>,
+    sender: Option<Sender<Append>>,
+    committer: Arc<Committer>,
+    is_closing: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -123,29 +185,71 @@ impl Writer {
     pub(super) fn start(connection: Connection, file: PathBuf) -> Result<Self, StoreError> {
         let (sender, receiver) = mpsc::channel(QUEUE);
         let path = file.clone();
+        let appender = Appender { connection, file, runs: HashMap::new(), full_sync: None };
+        let crash = Crash::wanted();
+        let turn = Turn { receiver, appender, crash, batch: Vec::new(), commits: 0 };
+        let committer = Arc::new(Committer {
+            turn: Mutex::new(turn),
+            is_asleep: AtomicBool::new(false),
+            is_hurried: AtomicBool::new(false),
+        });
+        let is_closing = Arc::new(AtomicBool::new(false));
+        let (commits, closes) = (committer.clone(), is_closing.clone());
         let thread = std::thread::Builder::new()
             .name("run log".to_owned())
-            .spawn(move || {
-                Appender { connection, file, runs: HashMap::new(), full_sync: None }.serve(receiver);
-            })
+            .spawn(move || commits.serve(&closes))
             .map_err(|source| StoreError::File { path, source })?;
-        Ok(Self { sender: Some(sender), thread: Some(thread) })
+        Ok(Self { sender: Some(sender), committer, is_closing, thread: Some(thread) })
     }
 
     pub(super) fn inlet(&self) -> Inlet {
         let sender = self.sender.clone().expect("the sender lives until the writer is dropped");
         let thread =
             self.thread.as_ref().expect("the thread lives until the writer is dropped").thread().clone();
-        Inlet { sender, thread }
+        Inlet { sender, committer: self.committer.clone(), thread }
     }
 }
 
 impl Drop for Writer {
     fn drop(&mut self) {
         self.sender = None;
+        self.is_closing.store(true, Ordering::SeqCst);
         if let Some(thread) = self.thread.take() {
             thread.thread().unpark();
             let _ = thread.join();
+        }
+    }
+}
+
+impl Committer {
+    /// Commits what nobody else has committed, until no inlet is left.
+    fn serve(&self, is_closing: &AtomicBool) {
+        let (mut idle, mut seen) = (0, 0);
+        loop {
+            if idle < LOOKS || is_closing.load(Ordering::SeqCst) {
+                std::thread::park_timeout(LOOK);
+            } else {
+                self.is_asleep.store(true, Ordering::SeqCst);
+                // An event that came before that was said is found here, a later one wakes this thread.
+                if self.turn.lock().receiver.is_empty() {
+                    std::thread::park_timeout(SLEEP);
+                }
+                self.is_asleep.store(false, Ordering::SeqCst);
+                idle = 0;
+                continue;
+            }
+            let mut turn = self.turn.lock();
+            idle = if turn.receiver.is_empty() { idle + 1 } else { 0 };
+            let is_urgent = self.is_hurried.swap(false, Ordering::SeqCst) || turn.receiver.len() >= BATCH;
+            // Whoever has committed since the last look will come again.
+            if turn.commits == seen || is_urgent || is_closing.load(Ordering::SeqCst) {
+                while turn.commit() {}
+            }
+            seen = turn.commits;
+            if turn.receiver.is_closed() && turn.receiver.is_empty() {
+                turn.appender.tidy();
+                return;
+            }
         }
     }
 }
@@ -180,6 +284,72 @@ impl Crash {
     }
 }
 
+/// What is queued, and the way to the disk; only whoever has the turn commits.
+struct Turn {
+    receiver: Receiver<Append>,
+    appender: Appender,
+    crash: Crash,
+    batch: Vec<Append>,
+    /// How many batches were committed.
+    commits: u64,
+}
+
+impl Turn {
+    /// Commits one batch of what is queued, and tells those who wait and those who watch; `false` if there was nothing.
+    fn commit(&mut self) -> bool {
+        // One event a batch, so that a wanted crash hits exactly its event.
+        let largest = if self.crash.is_wanted() { 1 } else { BATCH };
+        let batch = &mut self.batch;
+        while batch.len() < largest
+            && let Ok(append) = self.receiver.try_recv()
+        {
+            batch.push(append);
+        }
+        if batch.is_empty() {
+            return false;
+        }
+        self.commits += 1;
+        match self.appender.commit(batch) {
+            Ok(seqs) => {
+                self.crash.after(&seqs);
+                for (append, seq) in batch.drain(..).zip(seqs) {
+                    append.done(seq);
+                }
+            }
+            Err(error) => {
+                // The tips in memory may be ahead of the file now.
+                self.appender.runs.clear();
+                for append in batch.drain(..) {
+                    append.failed(&error);
+                }
+            }
+        }
+        true
+    }
+}
+
+impl Append {
+    fn done(self, seq: Seq) {
+        if let Some(durable) = self.durable {
+            let _ = durable.send(Ok(seq));
+        }
+        if let Some(observer) = self.observer {
+            let Self { run, at, event, body, chunk, budget, .. } = self;
+            let passing = chunk.map(|chunk| Arc::new(Passing { packed: chunk.packed, _budget: budget }));
+            let _ = observer.send(Record { run, seq, at, event, body, passing });
+        }
+    }
+
+    fn failed(self, error: &StoreError) {
+        let reason = error.to_string();
+        self.poisoned.set(&reason);
+        if let Some(durable) = self.durable {
+            let error = if error.is_full() { StoreError::Full } else { StoreError::Poisoned(reason) };
+            let _ = durable.send(Err(error));
+        }
+    }
+}
+
 /// Where a run's chain ends.
 #[derive(Clone)]
 struct Tip {
@@ -187,6 +357,8 @@ struct Tip {
     hash: [u8; 32],
     summary: Summary,
     ended_at: Option<i64>,
+    /// The status that its row has: what has an index is written only when it is another one.
+    saved: Status,
 }
 
 struct Appender {
@@ -197,54 +369,14 @@ struct Appender {
 }
 
 impl Appender {
-    fn serve(mut self, mut receiver: mpsc::Receiver<Append>) {
-        let mut batch = Vec::with_capacity(BATCH);
-        let crash = Crash::wanted();
-        // One event a batch, so that a wanted crash hits exactly its event.
-        let largest = if crash.is_wanted() { 1 } else { BATCH };
-        while receiver.blocking_recv_many(&mut batch, largest) > 0 {
-            let is_awaited = |batch: &[Append]| batch.iter().any(|append| append.durable.is_some());
-            if !is_awaited(&batch) && batch.len() < largest {
-                std::thread::park_timeout(LINGER);
-                while batch.len() < largest
-                    && let Ok(append) = receiver.try_recv()
-                {
-                    batch.push(append);
-                }
-            }
-            match self.commit(&batch) {
-                Ok(seqs) => {
-                    crash.after(&seqs);
-                    for (append, seq) in batch.drain(..).zip(seqs) {
-                        if let Some(durable) = append.durable {
-                            let _ = durable.send(Ok(seq));
-                        }
-                        if let Some(observer) = append.observer {
-                            let Append { run, at, event, body, chunk, budget, .. } = append;
-                            let passing =
-                                chunk.map(|chunk| Passing { packed: chunk.packed, _budget: budget });
-                            let passing = passing.map(Arc::new);
-                            let _ = observer.send(Record { run, seq, at, event, body, passing });
-                        }
-                    }
-                }
-                Err(error) => {
-                    // The tips in memory may be ahead of the file now.
-                    self.runs.clear();
-                    let reason = error.to_string();
-                    for append in batch.drain(..) {
-                        append.poisoned.set(&reason);
-                        if let Some(durable) = append.durable {
-                            let error = if error.is_full() {
-                                StoreError::Full
-                            } else {
-                                StoreError::Poisoned(reason.clone())
-                            };
-                            let _ = durable.send(Err(error));
-                        }
-                    }
-                }
-            }
+    /// Copies a long write-ahead log into the database: every process that opens it reads all of it first.
+    fn tidy(&self) {
+        let mut wal = self.file.clone().into_os_string();
+        wal.push("-wal");
+        if std::fs::metadata(wal).is_ok_and(|log| log.len() > LONG) {
+            // Another process that reads or writes just now will do it.
+            let _ = self.connection.busy_timeout(Duration::ZERO);
+            let _ = self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
         }
     }
 
@@ -275,7 +407,7 @@ impl Appender {
             }
         }
         for run in &touched {
-            save_tip(&transaction, *run, &self.runs[run]).map_err(&fail)?;
+            save_tip(&transaction, *run, self.runs.get_mut(run).expect("it was touched")).map_err(&fail)?;
         }
         transaction.commit().map_err(&fail)?;
         // An ended run gets no more events; a resumed one is loaded again.
@@ -320,21 +452,28 @@ fn load_tip(transaction: &Transaction<'_>, run: RunId) -> rusqlite::Result<Optio
     transaction
         .query_row("SELECT last_seq, last_hash, summary, ended_at FROM runs WHERE id = ?1", [run.0], |row| {
             let text: String = row.get(2)?;
-            let summary = serde_json::from_str(&text).map_err(|error| {
+            let summary: Summary = serde_json::from_str(&text).map_err(|error| {
                 rusqlite::Error::FromSqlConversionFailure(2, rusqlite::types::Type::Text, Box::new(error))
             })?;
-            Ok(Tip { seq: row.get(0)?, hash: row.get(1)?, summary, ended_at: row.get(3)? })
+            let saved = summary.status;
+            Ok(Tip { seq: row.get(0)?, hash: row.get(1)?, summary, ended_at: row.get(3)?, saved })
         })
         .optional()
 }
 
-fn save_tip(transaction: &Transaction<'_>, run: RunId, tip: &Tip) -> rusqlite::Result<()> {
+fn save_tip(transaction: &Transaction<'_>, run: RunId, tip: &mut Tip) -> rusqlite::Result<()> {
     let summary = serde_json::to_string(&tip.summary).expect("a summary is plain data");
     transaction
         .prepare_cached(
-            "UPDATE runs SET status = ?2, last_seq = ?3, last_hash = ?4, summary = ?5, ended_at = ?6 WHERE id = ?1",
+            "UPDATE runs SET last_seq = ?2, last_hash = ?3, summary = ?4, ended_at = ?5 WHERE id = ?1",
         )?
-        .execute(params![run.0, tip.summary.status.as_str(), tip.seq, tip.hash, summary, tip.ended_at])?;
+        .execute(params![run.0, tip.seq, tip.hash, summary, tip.ended_at])?;
+    if tip.summary.status != tip.saved {
+        transaction
+            .prepare_cached("UPDATE runs SET status = ?2 WHERE id = ?1")?
+            .execute(params![run.0, tip.summary.status.as_str()])?;
+        tip.saved = tip.summary.status;
+    }
     Ok(())
 }
 
