@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
-use super::ssh::{self, Connection, Lease, Shared};
+use super::ssh::{self, Connection, Lease, Request, Shared};
 use super::transport::{Command, Exit, Fault, Sink};
 
 /// How a host is reached.
@@ -143,6 +143,10 @@ pub struct Hosts {
 /// A host's name and address; the same name at another address is another connection.
 type Key = (String, String, u16, String);
 
+fn key(endpoint: &Endpoint) -> Key {
+    (endpoint.name.clone(), endpoint.address.clone(), endpoint.port, endpoint.user.clone())
+}
+
 #[derive(Default)]
 struct Slot {
     state: tokio::sync::Mutex<State>,
@@ -175,22 +179,42 @@ impl Hosts {
         if endpoint.transport == Transport::Local {
             return super::local::run(command, sink, cancel).await;
         }
+        let script = ssh::script(endpoint, command)?;
+        let request = script.0.clone();
+        let leasing = self.lease(endpoint, &request);
+        tokio::pin!(leasing);
         let (connection, lease) = tokio::select! {
-            leased = self.lease(endpoint) => leased?,
-            () = cancel.cancelled() => return Err(Fault::Cancelled),
+            leased = &mut leasing => leased?,
+            () = cancel.cancelled() => {
+                if request.take().is_some() {
+                    return Err(Fault::Cancelled);
+                }
+                // It may run already; the way to end it leads over its channel.
+                leasing.await?
+            }
         };
-        ssh::run(&connection, lease, endpoint, command, sink, cancel).await
+        ssh::run(&connection, lease, endpoint, command, script, sink, cancel).await
     }
 
     /// Takes a channel; a connection that turns out to be dead before anything was asked on it is replaced.
-    async fn lease(&self, endpoint: &Endpoint) -> Result<(Arc<Connection>, Lease), Fault> {
+    async fn lease(&self, endpoint: &Endpoint, request: &Request) -> Result<(Arc<Connection>, Lease), Fault> {
         let connection = self.connection(endpoint).await?;
-        match connection.lease().await {
-            Err(Fault::Lost { .. }) => {}
+        match connection.lease(request).await {
+            Err(Fault::Lost { .. }) if !request.is_sent() => {}
             leased => return leased.map(|lease| (connection, lease)),
         }
         let connection = self.connection(endpoint).await?;
-        connection.lease().await.map(|lease| (connection, lease))
+        connection.lease(request).await.map(|lease| (connection, lease))
+    }
+
+    /// Whether there is a live connection to the host, as far as that can be told without waiting.
+    pub fn is_connected(&self, endpoint: &Endpoint) -> bool {
+        if endpoint.transport == Transport::Local {
+            return true;
+        }
+        let Some(slot) = self.slots.lock().get(&key(endpoint)).cloned() else { return false };
+        let Ok(state) = slot.state.try_lock() else { return false };
+        state.connection.as_ref().is_some_and(|connection| !connection.is_closed())
     }
 
     /// Connects and logs in, unless that is done already.
@@ -252,8 +276,7 @@ impl Hosts {
 
     /// Returns the live connection to a host, or makes it; callers that came during a failed call share its fault.
     async fn connection(&self, endpoint: &Endpoint) -> Result<Arc<Connection>, Fault> {
-        let key = (endpoint.name.clone(), endpoint.address.clone(), endpoint.port, endpoint.user.clone());
-        let slot = Arc::clone(self.slots.lock().entry(key).or_default());
+        let slot = Arc::clone(self.slots.lock().entry(key(endpoint)).or_default());
         let asked_at = slot.calls.load(Ordering::Acquire);
         let mut state = slot.state.lock().await;
         if let Some(connection) = state.connection.as_ref().filter(|connection| !connection.is_closed()) {

@@ -21,7 +21,8 @@ use super::authenticate::authenticate;
 use super::connection::Connection;
 use super::identities::Identities;
 use super::known_hosts::Files;
-use super::stream::{Greeting, Link, Proxy, Wire};
+use super::request::Request;
+use super::stream::{Greeting, Link, Proxy, Traffic, Wire};
 use super::trust::Trust;
 use crate::world::host::Endpoint;
 use crate::world::transport::Fault;
@@ -104,7 +105,9 @@ impl Shared {
         let link = dial(endpoint, via).await?;
         progress.store(1, Ordering::Relaxed);
         let greeting = Arc::new(Greeting::default());
-        let wire = BufReader::with_capacity(READ_BUFFER, Wire::new(link, Arc::clone(&greeting)));
+        let state = Arc::new(State::default());
+        let wire = Wire::new(link, Arc::clone(&greeting), Arc::clone(&state.traffic));
+        let wire = BufReader::with_capacity(READ_BUFFER, wire);
         let config = client::Config {
             preferred: preferred(trust, endpoint.legacy),
             channel_buffer_size: CHANNEL_BUFFER,
@@ -112,7 +115,6 @@ impl Shared {
             keepalive_max: endpoint.keepalive_max,
             ..client::Config::default()
         };
-        let state = Arc::new(State::default());
         let client = Client { trust: Arc::clone(trust), state: Arc::clone(&state) };
         let mut handle = client::connect_stream(Arc::new(config), wire, client)
             .await
@@ -251,6 +253,10 @@ pub(super) struct State {
     refused: Mutex<Option<String>>,
     end: Mutex<Option<String>>,
     tunnel: Mutex<Option<String>>,
+    /// What to ask on the first channel before the server has told its number.
+    pub(super) first: Mutex<Option<Request>>,
+    /// What its link has carried.
+    pub(super) traffic: Arc<Traffic>,
     /// Cancelled when the session has ended.
     pub(super) ended: CancellationToken,
 }
@@ -302,6 +308,17 @@ impl client::Handler for Client {
     ) -> Result<(), Self::Error> {
         *self.state.tunnel.lock() = Some(description.to_owned());
         Ok(())
+    }
+
+    async fn openssh_ext_host_keys_announced(
+        &mut self,
+        _keys: Vec<russh::keys::PublicKey>,
+        session: &mut client::Session,
+    ) -> Result<(), Self::Error> {
+        match &*self.state.first.lock() {
+            Some(request) => request.send_on_first(session),
+            None => Ok(()),
+        }
     }
 
     async fn disconnected(&mut self, reason: DisconnectReason<Self::Error>) -> Result<(), Self::Error> {

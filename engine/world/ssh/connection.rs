@@ -1,7 +1,7 @@
 //! One live connection: hands out channels, keeps one opened ahead, and ends politely.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -11,6 +11,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit, oneshot};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::connect::{Client, Shared, State};
+use super::request::Request;
+use super::stream::Traffic;
 use crate::world::host::Endpoint;
 use crate::world::transport::Fault;
 
@@ -27,6 +29,8 @@ pub(crate) struct Connection {
     opens_ahead: bool,
     /// How many commands were begun.
     commands: AtomicUsize,
+    /// Whether a channel was opened before.
+    is_used: AtomicBool,
     patience: Duration,
     ends: Semaphore,
     shared: Arc<Shared>,
@@ -62,6 +66,7 @@ impl Connection {
             // Network gear often allows one session, and an unused one can lock others out.
             opens_ahead: endpoint.posix && !endpoint.legacy,
             commands: AtomicUsize::new(0),
+            is_used: AtomicBool::new(false),
             patience: endpoint.connect_timeout,
             via,
         }
@@ -72,13 +77,20 @@ impl Connection {
         self.handle.is_closed() || self.state.ended.is_cancelled()
     }
 
+    /// Returns what its link has carried.
+    pub(super) fn traffic(&self) -> &Traffic {
+        &self.state.traffic
+    }
+
     /// The fault of a command that was on this connection when it ended.
     pub(super) fn lost(&self) -> Fault {
         Fault::Lost { reason: self.state.end() }
     }
 
     /// Takes the channel that was opened ahead, or opens one when fewer than the limit are in use.
-    pub(crate) async fn lease(&self) -> Result<Lease, Fault> {
+    ///
+    /// On the connection's first channel the request may be on its way when this returns.
+    pub(crate) async fn lease(&self, request: &Request) -> Result<Lease, Fault> {
         let ahead = self.ahead.lock().take();
         if let Some(ahead) = ahead
             && let Ok(mut lease) = ahead.await
@@ -87,7 +99,12 @@ impl Connection {
             return Ok(lease);
         }
         let permit = Arc::clone(&self.permits).acquire_owned().await.expect("the semaphore is never closed");
-        Ok(Lease { channel: self.open().await?, permit })
+        if self.opens_ahead && !self.is_used.swap(true, Ordering::Relaxed) {
+            *self.state.first.lock() = Some(request.clone());
+        }
+        let opened = self.open(request).await;
+        self.state.first.lock().take();
+        Ok(Lease { channel: opened?, permit })
     }
 
     /// Counts a command that uses a channel, until the guard is dropped.
@@ -99,31 +116,37 @@ impl Connection {
     /// Opens the next channel while a command runs, so that the next command costs one round trip instead of two.
     ///
     /// Not for the first command: most hosts of a fan-out are sent only one.
-    pub(super) fn open_ahead(self: &Arc<Self>) {
+    pub(super) async fn open_ahead(self: &Arc<Self>) {
         if !self.opens_ahead || self.commands.fetch_add(1, Ordering::Relaxed) == 0 {
-            return;
-        }
-        let mut ahead = self.ahead.lock();
-        if ahead.is_some() {
             return;
         }
         let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() else { return };
         let (sender, receiver) = oneshot::channel();
-        *ahead = Some(receiver);
-        drop(ahead);
+        {
+            let mut ahead = self.ahead.lock();
+            if ahead.is_some() {
+                return;
+            }
+            *ahead = Some(receiver);
+        }
         let this = Arc::clone(self);
-        tokio::spawn(async move {
+        let mut opening = Box::pin(async move {
             if let Ok(channel) = this.handle.channel_open_session().await
                 && let Err(lease) = sender.send(Lease { channel, permit })
             {
                 let _ = lease.channel.close().await;
             }
         });
+        // Begun at once, so that it leaves in one packet with the request.
+        if futures_util::poll!(opening.as_mut()).is_pending() {
+            tokio::spawn(opening);
+        }
     }
 
     /// Opens a channel beyond the limit of commands, for ending what runs on another one; waits for its turn.
     pub(super) async fn open_for_end(&self) -> Result<(Channel<Msg>, SemaphorePermit<'_>), Fault> {
         let turn = self.ends.acquire().await.expect("the semaphore is never closed");
+        self.is_used.store(true, Ordering::Relaxed);
         let opened = self.handle.channel_open_session().await;
         opened.map(|channel| (channel, turn)).map_err(|error| self.explain(&error))
     }
@@ -133,7 +156,7 @@ impl Connection {
         Shared::connect(&self.shared, endpoint, self.via.clone()).await.map(Arc::new)
     }
 
-    async fn open(&self) -> Result<Channel<Msg>, Fault> {
+    async fn open(&self, request: &Request) -> Result<Channel<Msg>, Fault> {
         let until = Instant::now() + self.patience;
         let mut pause = Duration::from_millis(5);
         loop {
@@ -149,7 +172,7 @@ impl Connection {
                 )
             );
             let may_wait = self.running.load(Ordering::Relaxed) > 0 || Instant::now() < until;
-            if !is_full || !may_wait {
+            if !is_full || !may_wait || request.is_sent() {
                 return Err(self.explain(&error));
             }
             self.close_ahead().await;
@@ -169,6 +192,7 @@ impl Connection {
 
     /// Opens a tunnel to `address`:`port` as seen from this host.
     pub(super) async fn open_tunnel(&self, address: &str, port: u16) -> Result<Channel<Msg>, Fault> {
+        self.is_used.store(true, Ordering::Relaxed);
         let opened = self.handle.channel_open_direct_tcpip(address, u32::from(port), "127.0.0.1", 0).await;
         opened.map_err(|error| match (&error, self.state.take_refusal()) {
             (russh::Error::ChannelOpenFailure(_), Some(text)) if text.contains("refused") => {

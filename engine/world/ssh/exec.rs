@@ -10,26 +10,20 @@ use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::connection::{Connection, Lease};
+use super::request::Request;
 use crate::world::host::Endpoint;
-use crate::world::shell::{Dialog, Gate, Halt, Nowhere, Script, bare, compose, password_refused, sweeping};
+use crate::world::shell::{Dialog, Gate, Halt, Marks, Nowhere, bare, compose, password_refused, sweeping};
 use crate::world::transport::{Command, Exit, Fault, Sink, SinkClosed, Stream};
 
 /// How long a command that was told to end may take for it before its channel is closed.
 const GRACE: Duration = Duration::from_secs(12);
 /// The longest piece of standard input sent at once.
 const PIECE: usize = 32 * 1024;
+/// How much of it may wait in this process for the socket.
+const IN_FLIGHT: u64 = 64 * 1024;
 
-/// Runs `command` on a leased channel and returns how it ended, or why nobody knows.
-///
-/// Dropping the future leaves the command to itself; `cancel` is the way to end it.
-pub(crate) async fn run<S: Sink>(
-    connection: &Arc<Connection>,
-    lease: Lease,
-    endpoint: &Endpoint,
-    command: &Command,
-    sink: &mut S,
-    cancel: &CancellationToken,
-) -> Result<Exit, Fault> {
+/// Returns what the server is asked to run, and what to listen for.
+pub(crate) fn script(endpoint: &Endpoint, command: &Command) -> Result<(Request, Marks), Fault> {
     let script = if endpoint.posix {
         compose(command)
     } else {
@@ -40,6 +34,21 @@ pub(crate) async fn run<S: Sink>(
             ),
         })?
     };
+    Ok((Request::new(script.text), script.marks))
+}
+
+/// Runs `command` on a leased channel and returns how it ended, or why nobody knows.
+///
+/// Dropping the future leaves the command to itself; `cancel` is the way to end it.
+pub(crate) async fn run<S: Sink>(
+    connection: &Arc<Connection>,
+    lease: Lease,
+    endpoint: &Endpoint,
+    command: &Command,
+    script: (Request, Marks),
+    sink: &mut S,
+    cancel: &CancellationToken,
+) -> Result<Exit, Fault> {
     let _running = connection.run();
     let call = Call { connection, endpoint, command };
     let result = call.run(lease.channel, script, sink, cancel).await;
@@ -65,15 +74,15 @@ impl Call<'_> {
     async fn run<S: Sink>(
         &self,
         channel: Channel<Msg>,
-        script: Script,
+        (request, marks): (Request, Marks),
         sink: &mut S,
         cancel: &CancellationToken,
     ) -> Result<Exit, Fault> {
         let started = Instant::now();
         let (mut read, write) = channel.split();
-        let (dialog, gate) = Dialog::new(script.marks);
+        let (dialog, gate) = Dialog::new(marks);
         let mut hearing = Hearing { dialog, code: None, signal: None, has_begun: false };
-        let feeding = self.feed(&write, script.text, gate);
+        let feeding = self.feed(&write, request, gate);
         tokio::pin!(feeding);
         let mut is_feeding = true;
         let limit = self.command.timeout;
@@ -86,6 +95,9 @@ impl Call<'_> {
             tokio::select! {
                 message = read.wait() => {
                     let Some(message) = message else { break Halt::Ended };
+                    if matches!(message, ChannelMsg::Success) {
+                        self.connection.traffic().settle();
+                    }
                     if let Err(halt) = hearing.hear(message, sink).await {
                         break halt;
                     }
@@ -135,11 +147,13 @@ impl Call<'_> {
     }
 
     /// Asks for the command and sends its standard input; errors show up as the channel's end.
-    async fn feed(&self, write: &ChannelWriteHalf<Msg>, text: String, mut gate: watch::Receiver<Gate>) {
-        if write.exec(true, text).await.is_err() {
+    async fn feed(&self, write: &ChannelWriteHalf<Msg>, request: Request, mut gate: watch::Receiver<Gate>) {
+        if let Some(text) = request.take()
+            && write.exec(true, text).await.is_err()
+        {
             return;
         }
-        self.connection.open_ahead();
+        self.connection.open_ahead().await;
         if let Some(password) = self.command.sudo.as_ref().and_then(|sudo| sudo.password.as_ref()) {
             let Ok(opened) = gate.wait_for(|gate| *gate != Gate::Shut).await.map(|gate| *gate) else {
                 return;
@@ -155,7 +169,12 @@ impl Call<'_> {
                 }
             }
         }
+        let traffic = self.connection.traffic();
+        let mut due = traffic.sent();
         for piece in self.command.stdin.chunks(PIECE) {
+            // russh takes all that the server's window allows, some MiB, and holds it until the socket takes it.
+            traffic.reached(due.saturating_sub(IN_FLIGHT)).await;
+            due += piece.len() as u64;
             if write.data_bytes(piece.to_vec()).await.is_err() {
                 return;
             }
@@ -233,6 +252,7 @@ impl Call<'_> {
         let sweeping = sweeping(shell, has_ended, self.command.sudo.as_ref());
         let call = Call { connection, endpoint: self.endpoint, command: &sweeping };
         let script = compose(&sweeping);
+        let script = (Request::new(script.text), script.marks);
         let exit = Box::pin(call.run(channel, script, &mut Nowhere, &CancellationToken::new())).await;
         matches!(exit, Ok(Exit { code: Some(0), .. }))
     }

@@ -7,10 +7,12 @@ mod connection;
 mod exec;
 mod identities;
 mod known_hosts;
+mod request;
 pub mod ssh_config;
 mod stream;
 mod trust;
 
 pub(super) use connect::{Shared, dial_tcp};
 pub(super) use connection::{Connection, Lease};
-pub(super) use exec::run;
+pub(super) use exec::{run, script};
+pub(super) use request::Request;

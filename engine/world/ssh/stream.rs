@@ -3,7 +3,7 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll};
 
 use parking_lot::Mutex;
@@ -12,6 +12,7 @@ use russh::client::Msg;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::process::{Child, ChildStdin, ChildStdout};
+use tokio::sync::Notify;
 
 /// What carries the bytes.
 pub(super) enum Link {
@@ -75,6 +76,44 @@ impl Greeting {
 pub(super) struct Wire {
     link: Link,
     greeting: Arc<Greeting>,
+    traffic: Arc<Traffic>,
+}
+
+/// What a link has carried, for those who send much, and what its other end is like by now.
+#[derive(Debug, Default)]
+pub(super) struct Traffic {
+    sent: AtomicU64,
+    more: Notify,
+    is_prompt: AtomicBool,
+}
+
+impl Traffic {
+    /// Returns the bytes that the link has taken so far.
+    pub(super) fn sent(&self) -> u64 {
+        self.sent.load(Ordering::Acquire)
+    }
+
+    /// Waits until the link has taken this many bytes.
+    pub(super) async fn reached(&self, bytes: u64) {
+        loop {
+            let mut more = std::pin::pin!(self.more.notified());
+            more.as_mut().enable();
+            if self.sent() >= bytes {
+                return;
+            }
+            more.await;
+        }
+    }
+
+    /// Notes that a command runs: from then on sshd sends at once, and acknowledgements may take their time.
+    pub(super) fn settle(&self) {
+        self.is_prompt.store(true, Ordering::Relaxed);
+    }
+
+    fn add(&self, bytes: usize) {
+        self.sent.fetch_add(bytes as u64, Ordering::AcqRel);
+        self.more.notify_waiters();
+    }
 }
 
 /// Reads longer than this belong to a flow that is acknowledged without being asked.
@@ -82,8 +121,8 @@ const SMALL: usize = 2048;
 
 impl Wire {
     /// Wraps `link`.
-    pub(super) fn new(link: Link, greeting: Arc<Greeting>) -> Self {
-        Self { link, greeting }
+    pub(super) fn new(link: Link, greeting: Arc<Greeting>, traffic: Arc<Traffic>) -> Self {
+        Self { link, greeting, traffic }
     }
 }
 
@@ -101,6 +140,7 @@ impl AsyncRead for Wire {
             this.greeting.take(read);
             if let Link::Tcp(tcp) = &this.link
                 && read.len() <= SMALL
+                && !this.traffic.is_prompt.load(Ordering::Relaxed)
             {
                 // Only a matter of speed, and only Linux knows it.
                 let _ = rustix::net::sockopt::set_tcp_quickack(tcp, true);
@@ -112,11 +152,16 @@ impl AsyncRead for Wire {
 
 impl AsyncWrite for Wire {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        match &mut self.get_mut().link {
+        let this = self.get_mut();
+        let poll = match &mut this.link {
             Link::Tcp(tcp) => Pin::new(tcp).poll_write(cx, bytes),
             Link::Jump(channel) => Pin::new(channel).poll_write(cx, bytes),
             Link::Proxy(proxy) => Pin::new(&mut proxy.stdin).poll_write(cx, bytes),
+        };
+        if let Poll::Ready(Ok(bytes)) = poll {
+            this.traffic.add(bytes);
         }
+        poll
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
