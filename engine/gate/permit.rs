@@ -82,6 +82,9 @@ impl<'a> Permit<'a> {
     pub async fn connect(&self) -> Result<(), Failure> {
         let host = self.host()?.clone();
         let endpoint = self.gate.endpoint(&host).await?;
+        if self.gate.world.hosts().is_connected(&endpoint) {
+            return Ok(());
+        }
         let (hosts, wanted) = (self.gate.world.hosts().clone(), endpoint.clone());
         let connecting = AbortOnDropHandle::new(tokio::spawn(async move { hosts.connect(&wanted).await }));
         tokio::select! {
