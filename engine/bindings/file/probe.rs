@@ -8,6 +8,7 @@ use crate::bindings::file::attributes::Attributes;
 use crate::bindings::file::remote::{Place, Script};
 use crate::gate::Permit;
 use crate::model::event::Failure;
+use crate::model::run::Mode;
 
 /// The most bytes of a file that are fetched for a diff.
 pub(super) const MOST_DIFF: usize = 256 << 10;
@@ -217,7 +218,9 @@ impl Place {
             }
         };
         let (most, size) = (most.to_string(), size.to_string());
-        let arguments = [self.path.as_str(), if follow { "1" } else { "" }, send, &most, &sum, &size];
+        let flag = |is_set: bool| if is_set { "1" } else { "" };
+        let is_plan = permit.mode() == Mode::Plan;
+        let arguments = [self.path.as_str(), flag(follow), send, &most, &sum, &size, flag(is_plan)];
         // Hosts without any program for SHA-256 send what has the right length, however long it is.
         let out = self.run(permit, Script::Probe, &arguments, stdin, usize::MAX).await?;
         let mut seen = self.read(&out)?;

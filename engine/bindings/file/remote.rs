@@ -71,7 +71,8 @@ make_parent() {
 /// Tells what is at a path, compares a file with a hash, and sends its content where that is wanted.
 ///
 /// Arguments: path, follow, what to send (`h` hash, `d` content if it differs, `a` content always), most bytes to send,
-/// expected SHA-256 (`-`: the first line of standard input is that and the size), expected size.
+/// expected SHA-256 (`-`: the first line of standard input is that and the size), expected size, and whether to tell who
+/// would own what is not there.
 const PROBE: &str = r#"p=$1; [ -z "$2" ] || follow
 [ "$p" = "$1" ] || printf 'real %s\n%s\n' ${#p} "$p"
 if [ -L "$p" ]; then type=link
@@ -81,11 +82,13 @@ elif [ -e "$p" ]; then type=special
 else
   type=absent
   d=${p%/*}; d=${d:-/}
-  # `uid=0(root) gid=0(root) …`, read in one go: a process costs more than all the rest of this.
-  i=$(id); u=${i#uid=} u=${u%% *} g=${i#*gid=} g=${g%% *}
-  case $u in *'('*) n=${u#*'('} n=${n%')'};; *) n=$u;; esac
-  case $g in *'('*) m=${g#*'('} m=${m%')'};; *) m=$g;; esac
-  printf 'uid %s\ngid %s\nowner %s\ngroup %s\n' "${u%%'('*}" "${g%%'('*}" "$n" "$m"
+  if [ -n "$7" ]; then
+    # `uid=0(root) gid=0(root) …`, read in one go: a process costs more than all the rest of this.
+    i=$(id); u=${i#uid=} u=${u%% *} g=${i#*gid=} g=${g%% *}
+    case $u in *'('*) n=${u#*'('} n=${n%')'};; *) n=$u;; esac
+    case $g in *'('*) m=${g#*'('} m=${m%')'};; *) m=$g;; esac
+    printf 'uid %s\ngid %s\nowner %s\ngroup %s\n' "${u%%'('*}" "${g%%'('*}" "$n" "$m"
+  fi
   [ -d "$d" ] || printf 'parent no\n'
   while ! [ -e "$d" ]; do d=${d%/*}; d=${d:-/}; done
   if ! [ -d "$d" ]; then printf 'parent file\n'; elif ! [ -x "$d" ]; then type=denied; fi
@@ -145,14 +148,22 @@ if [ -e "$p" ] && ! [ -f "$p" ] && ! [ -L "$p" ]; then die special; fi
 make_parent "$2"
 b=${p##*/}; [ ${#b} -le 200 ] || b=long
 tmp=${d%/}/.$b.nlrun-$7
+mode=$3 late=1
+if [ -f "$p" ] && ! [ -L "$p" ]; then is_there=1; else is_there= mode=${mode:-644}; fi
+# A new file that nobody asked a mode for is made with it, which saves a process.
+[ -n "$3$is_there" ] || { umask 022; late=; }
 set -C; true >"$tmp" || die write; set +C
-cat >"$tmp" || die write
+# Written and on disk in one go; where `dd` cannot do that nothing has been read yet.
+if ! dd bs=65536 conv=fsync status=none of="$tmp"; then
+  ! [ -s "$tmp" ] && cat >"$tmp" || die write
+  sync "$tmp" 2>/dev/null || sync
+fi
+umask 077
 hex "$tmp" || die write
 # The hash says whether all has come; where nothing can make one, the size has to do.
 if [ -z "$sum" ] || [ "$h" = none ]; then [ "$(wc -c <"$tmp")" -eq "$size" ] || die truncated; fi
 [ -z "$sum" ] || [ "$h" = none ] || [ "$h" = "$sum" ] || die truncated
-mode=$3
-if [ -f "$p" ] && ! [ -L "$p" ]; then
+if [ -n "$is_there" ]; then
   old=$(facts '%a %u:%g' '%Mp%Lp %u:%g' "$p") || die stat
   new=$(facts '%a %u:%g' '%Mp%Lp %u:%g' "$tmp") || die stat
   mode=${mode:-${old%% *}}
@@ -163,8 +174,7 @@ if [ -f "$p" ] && ! [ -L "$p" ]; then
   if [ -e /sys/fs/selinux/enforce ] && has chcon; then chcon --reference="$p" "$tmp" 2>/dev/null; fi
 fi
 [ -z "$4" ] || chown "$4" "$tmp" || die owner
-chmod "${mode:-644}" "$tmp" || die mode
-sync "$tmp" 2>/dev/null || sync
+[ -z "$late" ] || chmod "$mode" "$tmp" || die mode
 if [ -n "$6" ]; then
   # A shell heeds no signal while it waits for a command, but it does in `wait`.
   sh -c "$6" sh "$tmp" </dev/null >&2 & job=$!
