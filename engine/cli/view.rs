@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -17,9 +19,13 @@ use crate::model::run::{Mode, RunId, Seq, Status, Summary};
 use crate::service::Finished;
 use crate::store::Record;
 
+/// How often something new is shown: nobody reads faster.
+const FRAME: Duration = Duration::from_millis(16);
+
 /// Shows a run while it goes on.
 pub(crate) struct View {
     thread: JoinHandle<Seen>,
+    is_over: Arc<AtomicBool>,
     bar: Option<ProgressBar>,
 }
 
@@ -45,9 +51,11 @@ impl View {
             bar.enable_steady_tick(Duration::from_millis(120));
             bar
         });
+        let is_over = Arc::new(AtomicBool::new(false));
         let shower = Shower { out: out.clone(), bar: bar.clone(), keep, mode, ..Shower::new(out) };
-        let thread = std::thread::spawn(move || shower.show(receiver));
-        (Self { thread, bar }, sender)
+        let over = is_over.clone();
+        let thread = std::thread::spawn(move || shower.show(receiver, &over));
+        (Self { thread, is_over, bar }, sender)
     }
 
     /// Returns the moving line, for questions that must stand above it.
@@ -57,6 +65,8 @@ impl View {
 
     /// Waits until everything is shown.
     pub(crate) fn finish(self) -> Seen {
+        self.is_over.store(true, Ordering::Release);
+        self.thread.thread().unpark();
         self.thread.join().unwrap_or_default()
     }
 }
@@ -87,9 +97,8 @@ impl Shower {
         }
     }
 
-    fn show(mut self, mut receiver: UnboundedReceiver<Record>) -> Seen {
+    fn show(mut self, mut receiver: UnboundedReceiver<Record>, is_over: &AtomicBool) -> Seen {
         let mut batch = Vec::new();
-        // Many small writes would cost more than the work that they tell about.
         while receiver.blocking_recv_many(&mut batch, 512) > 0 {
             let mut text = String::new();
             for record in batch.drain(..) {
@@ -104,6 +113,10 @@ impl Shower {
             self.print(&text);
             if let Some(bar) = &self.bar {
                 bar.set_message(self.progress.line());
+            }
+            // Many small writes would cost more than the work that they tell about.
+            if !is_over.load(Ordering::Acquire) {
+                std::thread::park_timeout(FRAME);
             }
         }
         let mut rest = String::new();
