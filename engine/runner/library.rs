@@ -25,6 +25,8 @@ static PACKAGES: LazyLock<Arc<Module>> = LazyLock::new(|| {
     BasicBlobPackage::init(&mut module);
     BasicMapPackage::init(&mut module);
     MoreStringPackage::init(&mut module);
+    // Rhai would look each function up by hashing all of them in turn, again in every arm of a fan-out.
+    module.register_lazy_functions();
     module.build_index();
     module.into()
 });
