@@ -9,6 +9,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use crate::cli::diagnostic::safe;
+use crate::cli::doubts;
 use crate::cli::lines::{Lines, record_json};
 use crate::cli::out::Out;
 use crate::model::diagnostic::Diagnostic;
@@ -212,6 +213,10 @@ impl Seen {
             out.diagnostic(error);
         }
         self.hosts(out);
+        // One act alone is told by the error itself.
+        if ending.in_doubt.len() > 1 {
+            out.always(doubts::list(out.words, finished.run, &ending.in_doubt).trim_end());
+        }
         for left in &ending.left_behind {
             out.always(&format!("{} {}", out.words.red("left behind:"), safe(left)));
         }

@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use crate::gate::authority::{Ask, Authority};
 use crate::gate::cancellation::{Cancellation, Cleaning};
+use crate::gate::doubts::Doubts;
 use crate::gate::journal::Journal;
 use crate::gate::permit::invalid;
 use crate::gate::recorder::Recorder;
@@ -51,6 +52,8 @@ pub struct Gate {
     pub ask: Box<dyn Ask>,
     /// What people decided about acts in doubt: `done` or `again`.
     pub decisions: BTreeMap<Address, String>,
+    /// Acts in doubt about which nobody has decided.
+    pub doubts: Doubts,
     /// Replaces secrets in what is recorded.
     pub redactor: Redactor,
     /// How the run is ended from outside.

@@ -109,12 +109,18 @@ impl Stop {
         }
     }
 
+    /// Whether the run goes on later from where this ended it.
+    pub fn suspends(&self) -> bool {
+        matches!(self.status(), Status::InDoubt | Status::Interrupted)
+    }
+
     /// Returns what to do about it, where that is not obvious.
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Denied { hint, .. } | Self::Diverged { hint, .. } => Some(hint.clone()),
             Self::InDoubt { address, .. } => Some(format!(
-                "look at the target, then `nlrun resume RUN --done {address}` if it happened, or `--again {address}`"
+                "look at the target, then `nlrun resume RUN --done {0}` if it happened, or `--again {0}`",
+                address.typed()
             )),
             Self::BeyondPlan { .. } => Some(
                 "make a new plan now that more is known, or apply with `--beyond` to go on without one"
