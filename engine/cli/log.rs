@@ -139,6 +139,7 @@ fn conclude(context: &Context, reader: &Reader, run: RunId, options: &LogOptions
         events: Vec::new(),
         began: Some(row.started_at),
         ended: row.ended_at,
+        is_resumed: false,
     };
     seen.conclude(&context.out, &Finished { run, ending, allowed: Vec::new() });
     Ok(())

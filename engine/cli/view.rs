@@ -33,6 +33,8 @@ pub(crate) struct Seen {
     pub(crate) events: Vec<Event>,
     pub(crate) began: Option<i64>,
     pub(crate) ended: Option<i64>,
+    /// Whether the run began in another process.
+    pub(crate) is_resumed: bool,
 }
 
 impl View {
@@ -136,6 +138,7 @@ impl Shower {
                 bar.set_message(format!("{verb} as run {}", record.run));
             }
         }
+        self.seen.is_resumed |= matches!(record.event, Event::Resumed { .. });
         self.seen.began.get_or_insert(record.at);
         self.seen.ended = Some(record.at);
         self.seen.run.get_or_insert(record.run);
@@ -251,7 +254,8 @@ impl Seen {
         if counts.failed > 0 {
             let _ = write!(line, ", {} failed", counts.failed);
         }
-        let _ = write!(line, " · {}", seconds(ms));
+        let since = if self.is_resumed { " since it was resumed" } else { "" };
+        let _ = write!(line, " · {}{since}", seconds(ms));
         out.word(&line);
         let next = match ending.status {
             Status::Interrupted => Some(format!("`nlrun resume {}` goes on", finished.run)),
