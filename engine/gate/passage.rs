@@ -16,6 +16,7 @@ use crate::gate::{Halt, Permit, Stop};
 use crate::model::address::Address;
 use crate::model::effect::{Kind, Target};
 use crate::model::event::{Event, Failure, InDoubt, Request, Site, Verdict};
+use crate::model::plan::differences;
 use crate::model::run::{Mode, Seq};
 
 /// One effect on its way through the gate.
@@ -284,10 +285,14 @@ impl<E: Effect> Placed<'_, E> {
         if let Some(pre) = pre
             && *pre != planned.pre
         {
-            return Err(self.diverged(
-                format!("the plan was made for another state of `{}`", self.target),
-                format!("{found}, which has changed since"),
-            ));
+            return Err(Stop::OtherState {
+                address: self.address.clone(),
+                effect: E::NAME.to_owned(),
+                target: self.target.to_string(),
+                differences: differences(&planned.pre, pre),
+                runbook: self.gate().runbook.clone(),
+                after_act: self.target.host().is_some_and(|host| expected.has_act_on(host)),
+            });
         }
         Ok(())
     }
