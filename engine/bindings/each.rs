@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use rhai::{Dynamic, EvalAltResult, FnPtr, NativeCallContext, NativeCallContextStore};
 use serde_json::Value;
 
-use crate::bindings::call::{Current, HostsArgument, Stopped, or_untold};
+use crate::bindings::call::{Current, HostsArgument, Stopped, or_untold, told};
 use crate::bindings::{Binding, Call, FailureValue, Function, HostResult, HostValue, Outcome, Raise, json};
 use crate::gate::is_unreachable;
 use crate::gate::permit::invalid;
@@ -468,7 +468,7 @@ fn plain(error: &EvalAltResult) -> String {
             Some(stopped) => stopped.stop.to_string(),
             None => value.to_string(),
         },
-        other => other.to_string(),
+        other => told(other),
     }
 }
 
@@ -491,7 +491,7 @@ fn failure_of(error: &EvalAltResult, call: &Call<'_>) -> Result<Failure, ()> {
         }
         EvalAltResult::ErrorTerminated(..) => Err(()),
         other if other.is_catchable() => {
-            let mut failure = Failure { kind: "script".to_owned(), ..invalid(other.to_string()) };
+            let mut failure = Failure { kind: "script".to_owned(), ..invalid(told(other)) };
             failure.site = Some(call.site.clone());
             Ok(failure)
         }
