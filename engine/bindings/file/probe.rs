@@ -221,17 +221,7 @@ impl Place {
         // Hosts without any program for SHA-256 send what has the right length, however long it is.
         let out = self.run(permit, Script::Probe, &arguments, stdin, usize::MAX).await?;
         let mut seen = self.read(&out)?;
-        if let Some(real) = &seen.real
-            // What leads through a missing folder back up could lead anywhere.
-            && (real.contains("/..") || !permit.may(self.effect, real))
-        {
-            let message = format!(
-                "`{}` is a link to `{real}`, which the run may not touch; add \"{}:{}:{real}\" to NEEDS, or target \
-                 that",
-                self.path, self.effect, self.host.name
-            );
-            return Err(self.failure("link", message));
-        }
+        self.may_follow(permit, seen.real.as_deref())?;
         if let (Ask::Differs { .. } | Ask::IsSecret { .. } | Ask::Hash | Ask::Content(_), Some(content)) =
             (ask, &seen.content)
         {
@@ -251,6 +241,21 @@ impl Place {
             }
         }
         Ok(seen)
+    }
+
+    /// Refuses a path behind links that the run may not touch; what leads through no link is covered already.
+    pub(super) fn may_follow(&self, permit: &Permit<'_>, real: Option<&str>) -> Result<(), Failure> {
+        let Some(real) = real else { return Ok(()) };
+        // What leads through a missing folder back up could lead anywhere.
+        if !real.contains("/..") && permit.may(self.effect, real) {
+            return Ok(());
+        }
+        let message = format!(
+            "`{}` leads through a link to `{real}`, which the run may not touch; add \"{}:{}:{real}\" to NEEDS, or \
+             target that",
+            self.path, self.effect, self.host.name
+        );
+        Err(self.failure("link", message))
     }
 
     fn read(&self, mut out: &[u8]) -> Result<Observed, Failure> {

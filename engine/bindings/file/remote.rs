@@ -20,8 +20,11 @@ pub(super) struct Place {
     pub(super) sudo: Become,
 }
 
-/// Functions of every script: `die WORD`, `hex FILE` (its SHA-256 into `$h`), `follow` (links of `$p` until one is none),
-/// `facts FILE` (what `stat` knows), `clean_at_end` (of `$tmp` and `$bak`, however it ends), `make_parent`.
+/// Functions of every script: `die WORD`, `hex FILE` (its SHA-256 into `$h`), `real` (`$p` without links among its folders),
+/// `follow` (links of `$p` until one is none), `tell_real ASKED`, `facts FILE` (what `stat` knows), `clean_at_end` (of `$tmp`
+/// and `$bak`, however it ends), `make_parent`, `pin`.
+///
+/// `real` and `pin` are made of what a shell does itself: a process costs more than all the rest.
 const PRELUDE: &str = r#"LC_ALL=C; export LC_ALL; umask 077
 die() { printf 'error %s\n' "$1"; exit 70; }
 has() { command -v "$1" >/dev/null 2>&1; }
@@ -33,18 +36,29 @@ hex() {
   else h=none; fi
   h=${h%% *}
 }
+real() {
+  d=${p%/*}
+  case ${p##*/} in .|..) d=$p;; esac
+  # Of what is not there, the part that is.
+  until cd -P "${d:-/}" 2>/dev/null; do d=${d%/*}; done
+  [ "$PWD" = "${d:-/}" ] || p=${PWD%/}${p#"$d"}
+  # What bash makes of a link to `/`.
+  case $p in //*) p=${p#/};; esac
+  p=${p:-/}
+}
 follow() {
   n=0
   while [ -L "$p" ]; do
     n=$((n+1)); [ $n -le 40 ] || die loop
     t=$(readlink "$p" && echo .) || die readlink
     t=${t%??}
+    case $t in ?*/) t=${t%/};; esac
     case $t in /*) p=$t;; *) p=${p%/*}/$t;; esac
   done
-  [ $n -gt 0 ] || return 0
-  if [ -d "$p" ]; then b=; else b=/${p##*/} p=${p%/*}; fi
-  if d=$(cd -P "$p/" 2>/dev/null && pwd -P && echo .); then p=${d%??}; p=${p%/}; fi
-  p=$p$b; p=${p:-/}
+  [ $n = 0 ] || real
+}
+tell_real() {
+  [ "$p" = "$1" ] || printf 'real %s\n%s\n' ${#p} "$p"
 }
 facts() {
   stat -c "$1" "$3" 2>/dev/null || stat -f "$2" "$3" || die stat
@@ -62,9 +76,18 @@ clean_at_end() {
 }
 make_parent() {
   d=${p%/*}; d=${d:-/}
-  [ -d "$d" ] && return
-  [ -n "$1" ] || { ls -d "$d/" >/dev/null; die parent; }
-  (umask 022; mkdir -p "$d") || die mkdir
+  if ! [ -d "$d" ]; then
+    [ -n "$1" ] || { ls -d "$d/" >/dev/null; die parent; }
+    (umask 022; mkdir -p "$d") || die mkdir
+  fi
+  pin
+}
+# Goes into the folder of `$p`, and from there on nobody can put a link in between.
+pin() {
+  d=${p%/*}
+  cd -P "${d:-/}" || die denied
+  [ "$PWD" = "${d:-/}" ] || die meanwhile
+  p=./${p##*/} d=.
 }
 "#;
 
@@ -72,8 +95,9 @@ make_parent() {
 ///
 /// Arguments: path, follow, what to send (`h` hash, `d` content if it differs, `a` content always), most bytes to send,
 /// expected SHA-256 (`-`: the first line of standard input is that and the size), expected size.
-const PROBE: &str = r#"p=$1; [ -z "$2" ] || follow
-[ "$p" = "$1" ] || printf 'real %s\n%s\n' ${#p} "$p"
+const PROBE: &str = r#"p=$1; real
+[ -z "$2" ] || follow
+tell_real "$1"
 if [ -L "$p" ]; then type=link
 elif [ -f "$p" ]; then type=file
 elif [ -d "$p" ]; then type=directory
@@ -167,7 +191,7 @@ chmod "${mode:-644}" "$tmp" || die mode
 sync "$tmp" 2>/dev/null || sync
 if [ -n "$6" ]; then
   # A shell heeds no signal while it waits for a command, but it does in `wait`.
-  sh -c "$6" sh "$tmp" </dev/null >&2 & job=$!
+  { cd "$OLDPWD" 2>/dev/null; exec sh -c "$6" sh "${1%/*}/${tmp#./}" </dev/null >&2; } & job=$!
   wait "$job" || die validate
   job=
 fi
@@ -185,12 +209,13 @@ if ! mv -fT "$tmp" "$p" 2>/dev/null; then
   if [ -L "$p" ] && [ -d "$p" ]; then rm -f "$p"; fi
   mv -f "$tmp" "$p" || die rename
 fi
-kept=$bak; tmp= bak=
+kept=${bak:+${1%/*}/${bak#./}}; tmp= bak=
 printf 'ok\n%s' "$kept"
 "#;
 
 /// Sets owner and mode. Arguments: path, mode, owner:group.
 const ADJUST: &str = r#"p=$1
+pin
 if [ -L "$p" ]; then die meanwhile; fi
 [ -z "$3" ] || chown "$3" "$p" || die owner
 [ -z "$2" ] || chmod "$2" "$p" || die mode
@@ -199,11 +224,12 @@ echo ok
 
 /// Makes a folder, or sets its owner and mode. Arguments: path, mode, owner:group, parents.
 const MAKE: &str = r#"p=$1
-if ! [ -d "$p" ]; then
+if [ -d "$p" ]; then pin; else
   if [ -e "$p" ] || [ -L "$p" ]; then die not_directory; fi
   make_parent "$4"
   mkdir -m "${2:-755}" "$p" || die mkdir
 fi
+if [ -L "$p" ]; then die meanwhile; fi
 [ -z "$3" ] || chown "$3" "$p" || die owner
 [ -z "$2" ] || chmod "$2" "$p" || die mode
 echo ok
@@ -227,6 +253,7 @@ echo ok
 
 /// Removes something. Arguments: path, recursive.
 const REMOVE: &str = r#"p=$1
+pin
 if [ -d "$p" ] && ! [ -L "$p" ]; then
   [ -n "$2" ] || die directory
   rm -rf "$p" || die remove
@@ -237,7 +264,7 @@ if [ -e "$p" ] || [ -L "$p" ]; then die remove; fi
 echo ok
 "#;
 
-/// A script for the host.
+/// A script for the host; what writes wants the path that the probe found behind all links, and refuses any other.
 #[derive(Clone, Copy)]
 pub(super) enum Script {
     Probe,

@@ -29,7 +29,9 @@ use crate::store::sha256;
 /// Tells what is there of the names on standard input, and with a second argument every name that is there.
 ///
 /// Argument: path, whether to list all.
-pub(super) const LIST: &str = r#"p=$1
+pub(super) const LIST: &str = r#"p=$1; real
+[ ! -d "$p" ] || follow
+tell_real "$1"
 if ! [ -d "$p" ]; then
   if [ -e "$p" ] || [ -L "$p" ]; then die not_directory; fi
   d=${p%/*}; d=${d:-/}
@@ -71,12 +73,13 @@ if ! [ -d "$p" ]; then
   make_parent "$3"
   mkdir -m "$4" "$p" || die mkdir
 fi
-tmp=$p/.nlrun-$2
+cd -P "$p" || die denied
+[ "$PWD" = "$1" ] || die meanwhile
+tmp=./.nlrun-$2
 mkdir "$tmp" || die write
 tar -xf - -C "$tmp" || die write
 [ -f "$tmp/end" ] || die truncated
 sync -f "$tmp" 2>/dev/null || sync
-cd "$p" || die denied
 while IFS=/ read -r what mode own number name; do
   t=./$name
   case $what in
@@ -162,6 +165,8 @@ struct There {
 struct Changes {
     /// Lines for the host: what, mode, owner, number, name.
     list: String,
+    /// The path behind all links, where it is another one.
+    real: Option<String>,
     /// Indices of entries whose content is sent, by their number.
     sent: Vec<usize>,
     diff: String,
@@ -184,6 +189,8 @@ impl Tree {
         let names: Arc<[u8]> = names.into_bytes().into();
         let out = self.place.run(permit, Script::List, &arguments, names, usize::MAX).await?;
         let text = String::from_utf8_lossy(&out);
+        let (real, text) = behind_links(&text);
+        self.place.may_follow(permit, real)?;
         let is_absent = text.lines().any(|line| line == "absent");
         if text.starts_with("orphan") && !self.parents && permit.mode() == run::Mode::Apply {
             let message = format!(
@@ -192,8 +199,13 @@ impl Tree {
             );
             return Err(self.place.failure("parent", message));
         }
-        let (there, all) = if is_absent { Default::default() } else { self.parse(&text)? };
-        self.compare(is_absent, &there, &all)
+        let (there, all) = if is_absent { Default::default() } else { self.parse(text)? };
+        let mut changes = self.compare(is_absent, &there, &all)?;
+        if let Some(real) = real {
+            changes.pre["real"] = json!(real);
+            changes.real = Some(real.to_owned());
+        }
+        Ok(changes)
     }
 
     fn parse<'a>(&self, text: &'a str) -> Result<(BTreeMap<String, There>, Vec<&'a str>), Failure> {
@@ -399,10 +411,21 @@ impl Effect for Tree {
         }
         archive.add("end", b"");
         let token = token()?;
-        let arguments = [self.place.path.as_str(), &token, if self.parents { "1" } else { "" }, "755"];
+        let path = changes.real.as_deref().unwrap_or(&self.place.path);
+        let arguments = [path, &token, if self.parents { "1" } else { "" }, "755"];
         self.place.run(permit, Script::Unpack, &arguments, archive.finish().into(), 1024).await?;
         Ok(Done::changed(changes.answer.clone()))
     }
+}
+
+/// Takes the path behind all links off what the host said, where it is another one.
+fn behind_links(text: &str) -> (Option<&str>, &str) {
+    let told = || {
+        let (length, rest) = text.strip_prefix("real ")?.split_once('\n')?;
+        let (real, rest) = rest.split_at_checked(length.parse().ok()?)?;
+        Some((real, rest.strip_prefix('\n')?))
+    };
+    told().map_or((None, text), |(real, rest)| (Some(real), rest))
 }
 
 /// Whether a glob names it or something above it; a glob without `/` is about names in any folder.

@@ -1,6 +1,7 @@
 //! Every function against the real shell of this machine, through the gate, in a temporary folder.
 
 mod entry;
+mod links;
 mod put;
 mod read;
 mod text;
