@@ -64,8 +64,8 @@ pub struct Gate {
     pub params: serde_json::Map<String, Value>,
     /// Bridges from threads of script to the asynchronous world.
     pub runtime: tokio::runtime::Handle,
-    /// What plan mode promised of each target, so that effects on the same one build on each other.
-    pub promises: Mutex<HashMap<String, Arc<dyn std::any::Any + Send + Sync>>>,
+    /// What plan mode promised, by host and path, so that effects that touch build on each other.
+    pub promises: Mutex<BTreeMap<String, Arc<dyn std::any::Any + Send + Sync>>>,
     /// Connections resolved so far.
     pub endpoints: tokio::sync::Mutex<HashMap<String, Arc<Endpoint>>>,
     /// Failed checks of the run.

@@ -270,3 +270,27 @@ fn a_secret_content_that_differs_from_the_plan_is_not_told() {
         assert!(!output.stderr.contains(part), "{part}\n{}", output.stderr);
     }
 }
+
+#[test]
+fn a_plan_of_effects_on_one_tree_is_applied_as_it_is() {
+    let project = project("");
+    let (www, old) = (project.path("www"), project.path("old"));
+    let (www, old) = (www.display(), old.display());
+    let project = project.file("site/index.html", "<p>\n").file("old/x", "old\n").runbook(
+        "changes",
+        &format!(
+            "const NEEDS = [\"file.*\", \"dir.ensure\"];\n\
+             dir_ensure(\"h1\", \"{www}\", #{{ mode: \"0750\" }});\n\
+             tree_put(\"h1\", \"{www}\", \"site\");\n\
+             line_ensure(\"h1\", \"{www}/index.html\", \"</p>\");\n\
+             file_absent(\"h1\", \"{old}\", #{{ recursive: true }});\n\
+             file_put(\"h1\", \"{old}/x\", \"new\\n\", #{{ parents: true }});"
+        ),
+    );
+    call(&project, ["plan", "changes", "-o", "plan.json"]).success();
+    call(&project, ["apply", "plan.json"]).success();
+    assert_eq!(
+        (project.read("www/index.html"), project.read("old/x")),
+        ("<p>\n</p>\n".into(), "new\n".into())
+    );
+}

@@ -102,7 +102,7 @@ impl Effect for Folder {
         };
         if !diff.is_empty() {
             let mode = if found.r#type == Type::Directory { found.mode } else { 0o755 };
-            permit.promise(found.become_entry(Type::Directory, mode, &self.attributes));
+            self.place.promise(permit, found.become_entry(Type::Directory, mode, &self.attributes));
         }
         Ok(seen(&found, &self.place, diff))
     }
@@ -161,7 +161,7 @@ impl Effect for Link {
             Type::File | Type::Special => found.r#type.as_str().to_owned(),
         };
         let link = found.become_entry(Type::Link, 0o777, &Attributes::default());
-        permit.promise(Observed { target: Some(self.to.clone()), ..link });
+        self.place.promise(permit, Observed { target: Some(self.to.clone()), ..link });
         Ok(seen(&found, &self.place, format!("{old} → link to {}\n", self.to)))
     }
 
@@ -221,7 +221,7 @@ impl Effect for Nothing {
         };
         if !diff.is_empty() {
             let nothing = found.become_entry(Type::Absent, 0, &Attributes::default());
-            permit.promise(Observed { target: None, ..nothing });
+            self.place.promise(permit, Observed { target: None, ..nothing });
         }
         Ok(seen(&found, &self.place, diff))
     }

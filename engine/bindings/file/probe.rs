@@ -75,7 +75,7 @@ pub(super) struct Observed {
     pub(super) size: u64,
     pub(super) mtime: i64,
     pub(super) known: Known,
-    pub(super) content: Option<Vec<u8>>,
+    pub(super) content: Option<Arc<Vec<u8>>>,
     /// Where a link leads.
     pub(super) target: Option<String>,
     /// The path behind all links, where it is another one.
@@ -87,7 +87,7 @@ pub(super) struct Observed {
 }
 
 impl Observed {
-    fn absent() -> Self {
+    pub(super) fn absent() -> Self {
         Self {
             r#type: Type::Absent,
             mode: 0,
@@ -111,7 +111,7 @@ impl Observed {
         let mode = if self.r#type == Type::File { self.mode } else { 0o644 };
         Self {
             known: Known::Hash(sha256.to_owned()),
-            content: Some(content.to_vec()),
+            content: Some(content.to_vec().into()),
             target: None,
             ..self.become_entry(Type::File, mode, attributes)
         }
@@ -134,7 +134,7 @@ impl Observed {
     }
 
     /// Returns as much of a promised state as the host would have told.
-    fn told(&self, ask: Ask<'_>) -> Self {
+    pub(super) fn told(&self, ask: Ask<'_>) -> Self {
         let mut told = self.clone();
         let Known::Hash(found) = &self.known else { return told };
         let fits = |most: usize| self.content.clone().filter(|content| content.len() <= most);
@@ -184,20 +184,6 @@ impl Observed {
 }
 
 impl Place {
-    /// Looks at the path, or in a plan at what an earlier effect would have made of it.
-    pub(super) async fn observe(
-        &self,
-        permit: &Permit<'_>,
-        follow: bool,
-        ask: Ask<'_>,
-    ) -> Result<Observed, Failure> {
-        match permit.promised::<Observed>() {
-            // Where a promised link leads is not known.
-            Some(promised) if !(follow && promised.r#type == Type::Link) => Ok(promised.told(ask)),
-            _ => self.probe(permit, follow, ask).await,
-        }
-    }
-
     /// Looks at the path; what may not be looked at is a failure, never "absent".
     pub(super) async fn probe(
         &self,
@@ -205,6 +191,15 @@ impl Place {
         follow: bool,
         ask: Ask<'_>,
     ) -> Result<Observed, Failure> {
+        self.ask_host(permit, if follow { "follow" } else { "" }, ask).await
+    }
+
+    /// Looks at the path as if nothing were there: at the one to whom it would belong.
+    pub(super) async fn probe_gone(&self, permit: &Permit<'_>) -> Result<Observed, Failure> {
+        self.ask_host(permit, "gone", Ask::Nothing).await
+    }
+
+    async fn ask_host(&self, permit: &Permit<'_>, how: &str, ask: Ask<'_>) -> Result<Observed, Failure> {
         let mut stdin: Arc<[u8]> = Arc::from([]);
         let (send, most, sum, size) = match ask {
             Ask::Nothing => ("", 0, String::new(), 0),
@@ -217,7 +212,7 @@ impl Place {
             }
         };
         let (most, size) = (most.to_string(), size.to_string());
-        let arguments = [self.path.as_str(), if follow { "1" } else { "" }, send, &most, &sum, &size];
+        let arguments = [self.path.as_str(), how, send, &most, &sum, &size];
         // Hosts without any program for SHA-256 send what has the right length, however long it is.
         let out = self.run(permit, Script::Probe, &arguments, stdin, usize::MAX).await?;
         let mut seen = self.read(&out)?;
@@ -225,7 +220,7 @@ impl Place {
         if let (Ask::Differs { .. } | Ask::IsSecret { .. } | Ask::Hash | Ask::Content(_), Some(content)) =
             (ask, &seen.content)
         {
-            let found = crate::store::sha256(content);
+            let found = crate::store::sha256(content.as_slice());
             match (&ask, &seen.known) {
                 (Ask::IsSecret { sha256, .. }, Known::Nothing) => {
                     seen.known = Known::Same(found == *sha256);
@@ -305,7 +300,7 @@ impl Place {
                     seen.target = Some(String::from_utf8_lossy(&counted(value)?).into_owned());
                 }
                 "real" => seen.real = Some(String::from_utf8_lossy(&counted(value)?).into_owned()),
-                "content" => seen.content = Some(counted(value)?),
+                "content" => seen.content = Some(counted(value)?.into()),
                 _ => return Err(garbled()),
             }
         }

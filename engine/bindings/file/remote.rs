@@ -21,7 +21,7 @@ pub(super) struct Place {
 }
 
 /// Functions of every script: `die WORD`, `hex FILE` (its SHA-256 into `$h`), `real` (`$p` without links among its folders),
-/// `follow` (links of `$p` until one is none), `tell_real ASKED`, `facts FILE` (what `stat` knows), `clean_at_end` (of `$tmp`
+/// `follow` (links of `$p` until one is none), `tell_real ASKED`, `login` (who a new file belongs to), `facts FILE` (what `stat` knows), `clean_at_end` (of `$tmp`
 /// and `$bak`, however it ends), `make_parent`, `pin`.
 ///
 /// `real` and `pin` are made of what a shell does itself: a process costs more than all the rest.
@@ -56,6 +56,13 @@ follow() {
     case $t in /*) p=$t;; *) p=${p%/*}/$t;; esac
   done
   [ $n = 0 ] || real
+}
+login() {
+  # `uid=0(root) gid=0(root) …`, read in one go: a process costs more than all the rest of this.
+  i=$(id); u=${i#uid=} u=${u%% *} g=${i#*gid=} g=${g%% *}
+  case $u in *'('*) n=${u#*'('} n=${n%')'};; *) n=$u;; esac
+  case $g in *'('*) m=${g#*'('} m=${m%')'};; *) m=$g;; esac
+  printf 'uid %s\ngid %s\nowner %s\ngroup %s\n' "${u%%'('*}" "${g%%'('*}" "$n" "$m"
 }
 tell_real() {
   [ "$p" = "$1" ] || printf 'real %s\n%s\n' ${#p} "$p"
@@ -93,23 +100,20 @@ pin() {
 
 /// Tells what is at a path, compares a file with a hash, and sends its content where that is wanted.
 ///
-/// Arguments: path, follow, what to send (`h` hash, `d` content if it differs, `a` content always), most bytes to send,
+/// Arguments: path, `follow` or `gone` (as if nothing were there), what to send (`h` hash, `d` content if it differs, `a` content always), most bytes to send,
 /// expected SHA-256 (`-`: the first line of standard input is that and the size), expected size.
-const PROBE: &str = r#"p=$1; real
-[ -z "$2" ] || follow
+const PROBE: &str = r#"p=$1 type=; real
+[ "$2" != follow ] || follow
 tell_real "$1"
-if [ -L "$p" ]; then type=link
+if [ "$2" = gone ]; then type=absent
+elif [ -L "$p" ]; then type=link
 elif [ -f "$p" ]; then type=file
 elif [ -d "$p" ]; then type=directory
 elif [ -e "$p" ]; then type=special
-else
-  type=absent
+else type=absent; fi
+if [ $type = absent ]; then
   d=${p%/*}; d=${d:-/}
-  # `uid=0(root) gid=0(root) …`, read in one go: a process costs more than all the rest of this.
-  i=$(id); u=${i#uid=} u=${u%% *} g=${i#*gid=} g=${g%% *}
-  case $u in *'('*) n=${u#*'('} n=${n%')'};; *) n=$u;; esac
-  case $g in *'('*) m=${g#*'('} m=${m%')'};; *) m=$g;; esac
-  printf 'uid %s\ngid %s\nowner %s\ngroup %s\n' "${u%%'('*}" "${g%%'('*}" "$n" "$m"
+  login
   [ -d "$d" ] || printf 'parent no\n'
   while ! [ -e "$d" ]; do d=${d%/*}; d=${d:-/}; done
   if ! [ -d "$d" ]; then printf 'parent file\n'; elif ! [ -x "$d" ]; then type=denied; fi

@@ -91,13 +91,7 @@ fn a_link_among_the_folders_is_kept_where_both_paths_are_covered() {
 #[test]
 fn the_plan_knows_where_a_path_leads() {
     let lab = lab();
-    let pre = |ran: &Ran| {
-        let of = |event: &Event| match event {
-            Event::Forecast { pre, .. } | Event::Intent { pre, .. } => Some(pre.clone()),
-            _ => None,
-        };
-        ran.events.iter().find_map(of).unwrap()
-    };
+    let pre = |ran: &Ran| ran.states()[0].clone();
     let call = r#"file_put(h, p + "/a", "new")"#;
     let planned = pre(&run(&lab, Mode::Plan, &["own", "other", "third"], call));
     assert_eq!(planned["real"], lab.at("other/a").to_str().unwrap());
