@@ -187,8 +187,9 @@ impl Script<'_> {
             found.hint = None;
         }
         let redacted = |text: &str| self.gate.redactor.text(text).into_owned();
-        let run = self.gate.recorder.run().to_string();
-        found.hint = found.hint.as_deref().map(|hint| redacted(&hint.replace("RUN", &run)));
+        // Only there: a host or a path may hold the same letters.
+        let resume = format!("nlrun resume {}", self.gate.recorder.run());
+        found.hint = found.hint.as_deref().map(|hint| redacted(&hint.replace("nlrun resume RUN", &resume)));
         found.message = redacted(&found.message);
         found.source_line = found.source_line.as_deref().map(redacted);
         ending.error = Some(Box::new(found));

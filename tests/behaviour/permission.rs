@@ -131,3 +131,12 @@ fn a_link_among_the_folders_of_a_path_needs_both_paths_and_a_plan_says_so() {
     call(&project, ["run", "puts"]).success();
     assert_eq!(project.read("other/a"), "new\n");
 }
+
+#[test]
+fn a_refusal_names_the_host_as_it_is_written() {
+    let inventory = "hosts: {RUNNER: {transport: local}, other: {transport: local}}\n";
+    let text = "const PARAMS = #{ host: \"RUNNER\" };\nconst NEEDS = [\"ssh.exec:other\"];\nssh_exec(params.host, \"true\");";
+    let project = Project::new().inventory(inventory).runbook("acts", text);
+    let output = call(&project, ["run", "acts"]).ends(3);
+    assert!(output.stderr.contains("add \"ssh.exec:RUNNER\" to NEEDS"), "{}", output.stderr);
+}
