@@ -78,6 +78,7 @@ async fn end(log: &RunLog) -> Result<()> {
         status: Status::Done,
         error,
         left_behind: Vec::new(),
+        in_doubt: Vec::new(),
         incomplete,
         result: Value::Null,
     };

@@ -101,6 +101,22 @@ impl Stopped {
     }
 }
 
+/// Why a closure that a module made is not found where it is called; a limit of Rhai 1.27.
+pub const FOREIGN: &str = "a closure that a module made is called outside of that module";
+/// What to do about it.
+pub const FOREIGN_HINT: &str =
+    "write the closure here and let it call a function of the module, or let the module call it";
+
+/// Returns the text of what Rhai raises on its own.
+pub(super) fn told(error: &EvalAltResult) -> String {
+    match error {
+        EvalAltResult::ErrorFunctionNotFound(signature, _) if signature.starts_with("anon$") => {
+            format!("{FOREIGN}, or with another number of values than it takes; {FOREIGN_HINT}")
+        }
+        other => other.to_string(),
+    }
+}
+
 /// A host to whom a command may be sent, or several.
 pub enum HostsArgument {
     /// One host: the function returns its answer.

@@ -6,6 +6,7 @@ use rhai::{Dynamic, EvalAltResult, FnPtr};
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use crate::bindings::call::told;
 use crate::bindings::clock::Sleep;
 use crate::bindings::declare::{of_the_run, text};
 use crate::bindings::each::CleanUp;
@@ -271,7 +272,7 @@ fn short(error: &EvalAltResult) -> String {
             Some(failure) => failure.0.message.clone(),
             None => value.to_string(),
         },
-        other => other.to_string(),
+        other => told(other),
     }
 }
 

@@ -10,14 +10,13 @@ use parking_lot::Mutex;
 use rhai::{Dynamic, EvalAltResult, FnPtr, NativeCallContext, NativeCallContextStore};
 use serde_json::Value;
 
-use crate::bindings::call::{Current, HostsArgument, Stopped, or_untold};
+use crate::bindings::call::{Current, HostsArgument, Stopped, or_untold, told};
 use crate::bindings::{Binding, Call, FailureValue, Function, HostResult, HostValue, Outcome, Raise, json};
 use crate::gate::is_unreachable;
 use crate::gate::permit::invalid;
 use crate::gate::{Answered, Deferred, Effect, Halt, Session, Stop, cancellation};
 use crate::model::event::{Event, Failure, Verdict};
 use crate::model::inventory::Host;
-use crate::model::run::Status;
 use crate::model::signature::{Opt, Param, Signature, Type};
 
 /// How many arms run at once unless the script says otherwise.
@@ -79,6 +78,9 @@ fn fan_out<E: Effect>(
     let arms = hosts.iter().zip(effects).map(|(host, effect)| {
         let session = call.session.arm(number, &host.name, Some(host.clone()));
         async move {
+            if let Some(stop) = session.waits() {
+                return Err(stop);
+            }
             session.note_async(began(&session, host)).await?;
             let answered = session.perform_async(Some(call.site.clone()), effect).await;
             let (verdict, failure, outcome) = match answered {
@@ -92,6 +94,10 @@ fn fan_out<E: Effect>(
     });
     let ends: Vec<Result<_, Stop>> =
         call.session.block(futures_util::stream::iter(arms).buffered(parallel).collect::<Vec<_>>());
+    // What suspends the run counts for more: it can go on.
+    if let Some(stop) = ends.iter().filter_map(|end| end.as_ref().err()).find(|stop| stop.suspends()) {
+        return Err(stop.clone().into());
+    }
     let mut results = rhai::Array::with_capacity(hosts.len());
     for ((host, effect), end) in hosts.iter().zip(effects).zip(ends) {
         let (verdict, failure, outcome) = end?;
@@ -281,10 +287,13 @@ impl Fan<'_> {
     fn begins(&self, session: &Session) -> bool {
         let journal = &session.gate().journal;
         let failures = self.failures.load(Ordering::Relaxed);
+        if journal.has_begun(session.branch()) {
+            // One that was begun may be in doubt, too, and a person wants to know all at once.
+            return !self.halted.load(Ordering::Relaxed) || session.gate().doubts.stop().is_some();
+        }
         !self.halted.load(Ordering::Relaxed)
-            && (journal.has_begun(session.branch())
-                || !journal.has_left_out(session.branch())
-                    && self.order.max_failures.is_none_or(|most| failures <= most))
+            && !journal.has_left_out(session.branch())
+            && self.order.max_failures.is_none_or(|most| failures <= most)
     }
 
     fn batch(&self, from: usize, to: usize) {
@@ -333,18 +342,11 @@ impl Fan<'_> {
             Ok(value) => (verdict_of(&session), value, None),
             Err(error) => match failure_of(&error, self.call) {
                 Ok(failure) => (verdict_for(&failure), Dynamic::UNIT, Some(failure)),
-                Err(()) => {
-                    self.halted.store(true, Ordering::Relaxed);
-                    self.stop.lock().get_or_insert(error);
-                    return;
-                }
+                Err(()) => return self.halt(error),
             },
         };
         if let Err(stop) = session.note(ended(&session, host, verdict, failure.as_ref())) {
-            self.halted.store(true, Ordering::Relaxed);
-            let at = self.call.context.call_position();
-            self.stop.lock().get_or_insert(Raise::from(stop).into_script(at));
-            return;
+            return self.halt(Raise::from(stop).into_script(self.call.context.call_position()));
         }
         if matches!(verdict, Verdict::Failed | Verdict::Unreachable) {
             self.failures.fetch_add(1, Ordering::Relaxed);
@@ -354,6 +356,15 @@ impl Fan<'_> {
         let failure = failure.map(Arc::new);
         let result = HostResult { host: host.name.clone(), verdict, value, failure, unplanned };
         *self.results[index].lock() = Some(result);
+    }
+
+    /// Ends the fan-out with this error; what suspends the run counts for more, because it can go on.
+    fn halt(&self, error: Box<EvalAltResult>) {
+        self.halted.store(true, Ordering::Relaxed);
+        let mut stop = self.stop.lock();
+        if stop.is_none() || suspends(&error) {
+            *stop = Some(error);
+        }
     }
 
     fn run(&self, session: &Session, host: &Arc<Host>) -> Result<Dynamic, Box<EvalAltResult>> {
@@ -440,8 +451,7 @@ pub fn run_clean_ups(
 
 /// Whether the run goes on later from where this ended it, so that nothing may be cleaned up now.
 fn suspends(error: &EvalAltResult) -> bool {
-    let stopped = Stopped::of(error);
-    stopped.is_some_and(|stopped| matches!(stopped.stop.status(), Status::InDoubt | Status::Interrupted))
+    Stopped::of(error).is_some_and(|stopped| stopped.stop.suspends())
 }
 
 /// Returns the innermost message of a script error, for people.
@@ -458,7 +468,7 @@ fn plain(error: &EvalAltResult) -> String {
             Some(stopped) => stopped.stop.to_string(),
             None => value.to_string(),
         },
-        other => other.to_string(),
+        other => told(other),
     }
 }
 
@@ -481,7 +491,7 @@ fn failure_of(error: &EvalAltResult, call: &Call<'_>) -> Result<Failure, ()> {
         }
         EvalAltResult::ErrorTerminated(..) => Err(()),
         other if other.is_catchable() => {
-            let mut failure = Failure { kind: "script".to_owned(), ..invalid(other.to_string()) };
+            let mut failure = Failure { kind: "script".to_owned(), ..invalid(told(other)) };
             failure.site = Some(call.site.clone());
             Ok(failure)
         }

@@ -25,6 +25,7 @@ use std::sync::{Arc, LazyLock};
 use rhai::{Dynamic, FuncRegistration, Module, NativeCallContext, RhaiFunc};
 
 pub use call::{Call, Current, Raise, Stopped, is_untold, or_untold, session_of, site_of, take_untold};
+pub use call::{FOREIGN, FOREIGN_HINT};
 pub use each::run_clean_ups;
 pub use outcome::{Outcome, Result as HostResult};
 pub use value::{FailureValue, HostValue, SecretValue, json, to_dynamic};

@@ -6,7 +6,6 @@ use std::fmt::Write as _;
 use serde_json::json;
 
 use crate::cli::diagnostic::safe;
-use crate::cli::lines::about;
 use crate::cli::out::Out;
 use crate::cli::problem::Problem;
 use crate::cli::view::seconds;
@@ -54,7 +53,7 @@ pub(crate) fn list(out: &Out, reader: &Reader, run: RunId) -> Result<(), Problem
         };
         let target = safe(&request.target.to_string());
         let _ = write!(text, "{address:<14} {:<6} {word} {:<12} {target}", request.kind, request.effect);
-        if let Some(about) = about(&request.request) {
+        if let Some(about) = request.about() {
             let _ = write!(text, " {}", style.dim(&safe(&about)));
         }
         if let Some(ms) = ms {

@@ -47,7 +47,7 @@ impl Lines {
                 }
                 let word = style.verdict(*verdict, &format!("{:<11}", verdict.as_str()));
                 let _ = write!(text, "{word} {} {}", request.effect, safe(&request.target.to_string()));
-                if let Some(about) = about(&request.request) {
+                if let Some(about) = request.about() {
                     let _ = write!(text, " {}", style.dim(&safe(&about)));
                 }
                 if *ms >= 1000 || self.verbose > 0 {
@@ -75,7 +75,7 @@ impl Lines {
                     request.effect,
                     safe(&request.target.to_string())
                 );
-                if let Some(about) = about(&request.request) {
+                if let Some(about) = request.about() {
                     let _ = write!(text, " {}", style.dim(&safe(&about)));
                 }
                 text.push('\n');
@@ -197,27 +197,6 @@ impl Lines {
             self.line(&address, &stream, &line, text);
         }
     }
-}
-
-/// Says what a request is about in a few words: its command, or nothing.
-pub(crate) fn about(request: &Value) -> Option<String> {
-    let text = match request.get("command")? {
-        Value::String(line) => line.clone(),
-        Value::Array(words) => {
-            let words = words.iter().map(|word| word.as_str().unwrap_or_default());
-            words.map(quoted).collect::<Vec<_>>().join(" ")
-        }
-        _ => return None,
-    };
-    let line = text.lines().next().unwrap_or_default();
-    let short: String = line.chars().take(80).collect();
-    Some(if short.len() < text.len() { format!("{short}…") } else { short })
-}
-
-fn quoted(word: &str) -> String {
-    let plain =
-        !word.is_empty() && word.chars().all(|c| c.is_ascii_alphanumeric() || "-_./:=@%+,".contains(c));
-    if plain { word.to_owned() } else { format!("'{}'", word.replace('\'', "'\\''")) }
 }
 
 /// Writes a record as one JSON object; output is part of it.

@@ -129,6 +129,7 @@ fn conclude(context: &Context, reader: &Reader, run: RunId, options: &LogOptions
         status: row.summary.status,
         error: error_of(&row.summary).map(Box::new),
         left_behind: row.summary.left_behind.clone(),
+        in_doubt: row.summary.in_doubt.clone(),
         incomplete: row.summary.incomplete.clone(),
         result: row.summary.result.clone(),
     };
@@ -138,6 +139,7 @@ fn conclude(context: &Context, reader: &Reader, run: RunId, options: &LogOptions
         events: Vec::new(),
         began: Some(row.started_at),
         ended: row.ended_at,
+        is_resumed: false,
     };
     seen.conclude(&context.out, &Finished { run, ending, allowed: Vec::new() });
     Ok(())

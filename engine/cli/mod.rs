@@ -9,6 +9,7 @@ mod db;
 pub mod diagnostic;
 mod docs;
 mod doctor;
+mod doubts;
 mod effects;
 mod hosts;
 mod junit;

@@ -9,13 +9,13 @@ use crate::cli::arguments::{
 };
 use crate::cli::ask::Terminal;
 use crate::cli::problem::Problem;
-use crate::cli::view::View;
+use crate::cli::view::{Seen, View};
 use crate::cli::{Context, junit};
 use crate::model::address::Address;
-use crate::model::run::{Mode, Status, Trigger};
+use crate::model::run::{Mode, Seq, Status, Trigger};
 use crate::model::runbook::Given;
 use crate::model::yaml;
-use crate::service::{Decision, Finished, Hands, Wanted, prepare, read_plan, write_plan};
+use crate::service::{Decision, Finished, Hands, Wanted, prepare, read_plan, walk, write_plan};
 use crate::store::Store;
 
 /// Nothing would change, but for `plan --exit-code` something would.
@@ -153,16 +153,32 @@ fn watched(
         trigger: trigger(context),
     };
     let finished = run(hands);
-    let seen = view.finish();
+    let mut seen = view.finish();
     let finished = finished?;
+    if seen.is_resumed {
+        whole(store, &mut seen, junit.is_some())?;
+    }
     if let Some(path) = junit {
         let text = junit::report(&seen, &finished);
         crate::world::files::replace(&context.place.cwd.join(path), text.as_bytes(), 0o644)
             .map_err(|error| Problem::Other(format!("cannot write `{}`: {error}", path.display())))?;
     }
-    let _ = store;
     seen.conclude(&context.out, &finished);
     Ok(finished)
+}
+
+/// Completes what was seen of a resumed run by what earlier processes did.
+fn whole(store: &Store, seen: &mut Seen, events: bool) -> Result<(), Problem> {
+    let (Some(run), reader) = (seen.run, store.reader()?) else { return Ok(()) };
+    seen.summary = reader.run(run)?.summary;
+    if events {
+        seen.events.clear();
+        walk::<Problem>(&reader, run, Seq(0), |record| {
+            seen.events.push(record.event);
+            Ok(())
+        })?;
+    }
+    Ok(())
 }
 
 fn trigger(context: &Context) -> Trigger {

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use crate::cli::Context;
 use crate::cli::check::count;
 use crate::cli::diagnostic::{render, safe};
+use crate::cli::doubts;
 use crate::cli::effects;
 use crate::cli::problem::Problem;
 use crate::cli::runs::{by, mode, run_json};
@@ -24,7 +25,7 @@ use crate::store::{Reader, RunRow};
 /// Show what a run was and did
 ///
 /// With --json, one object: what `nlrun runs --json` has, and `commit dirty params sources inventory grants allow plan
-/// host_verdicts steps problems artifacts left_behind incomplete error result`. With --effects --json, one object an effect:
+/// host_verdicts steps problems artifacts left_behind in_doubt incomplete error result`. With --effects --json, one object an effect:
 /// `address kind effect target verdict ms site`. With --diff --json, one object a diff: `address effect target diff`.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  nlrun show last\n  nlrun show 12 --diff\n  nlrun show 12 --effects\n  \
@@ -103,6 +104,7 @@ fn run_object(row: &RunRow, start: &Start) -> Value {
         "problems": summary.problems,
         "artifacts": summary.artifacts,
         "left_behind": summary.left_behind,
+        "in_doubt": summary.in_doubt,
         "incomplete": summary.incomplete,
         "error": summary.error,
         "result": summary.result,
@@ -145,6 +147,9 @@ fn overview(style: Style, verbose: u8, reader: &Reader, row: &RunRow, start: &St
     if let Some(mut error) = error_of(summary) {
         draw_from(reader, start, &mut error);
         let _ = write!(text, "\n{}", render(&error, style.is_on()));
+    }
+    if !summary.in_doubt.is_empty() {
+        let _ = write!(text, "\n{}", doubts::list(style, row.id, &summary.in_doubt));
     }
     if let Some(next) = next(row.id, summary) {
         let _ = writeln!(text, "\n{next}");
@@ -258,9 +263,8 @@ fn next(run: RunId, summary: &Summary) -> Option<String> {
     match summary.status {
         Status::Running => Some(format!("`nlrun log {run} -f` follows it, `nlrun cancel {run}` ends it")),
         Status::Interrupted => Some(format!("`nlrun resume {run}` goes on")),
-        Status::InDoubt => Some(format!(
-            "look at the host, then `nlrun resume {run} --done ADDRESS` if it happened, `--again ADDRESS` if not"
-        )),
+        // The list of acts in doubt has it.
+        Status::InDoubt => None,
         Status::Failed | Status::Partial if summary.counts.failed > 0 => {
             Some(format!("`nlrun log {run} --failed` prints what failed with its output"))
         }

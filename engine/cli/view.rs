@@ -11,6 +11,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use crate::cli::diagnostic::safe;
+use crate::cli::doubts;
 use crate::cli::lines::{Lines, record_json};
 use crate::cli::out::Out;
 use crate::model::diagnostic::Diagnostic;
@@ -38,6 +39,8 @@ pub(crate) struct Seen {
     pub(crate) events: Vec<Event>,
     pub(crate) began: Option<i64>,
     pub(crate) ended: Option<i64>,
+    /// Whether the run began in another process.
+    pub(crate) is_resumed: bool,
 }
 
 impl View {
@@ -148,6 +151,7 @@ impl Shower {
                 bar.set_message(format!("{verb} as run {}", record.run));
             }
         }
+        self.seen.is_resumed |= matches!(record.event, Event::Resumed { .. });
         self.seen.began.get_or_insert(record.at);
         self.seen.ended = Some(record.at);
         self.seen.run.get_or_insert(record.run);
@@ -225,6 +229,10 @@ impl Seen {
             out.diagnostic(error);
         }
         self.hosts(out);
+        // One act alone is told by the error itself.
+        if ending.in_doubt.len() > 1 {
+            out.always(doubts::list(out.words, finished.run, &ending.in_doubt).trim_end());
+        }
         for left in &ending.left_behind {
             out.always(&format!("{} {}", out.words.red("left behind:"), safe(left)));
         }
@@ -259,7 +267,8 @@ impl Seen {
         if counts.failed > 0 {
             let _ = write!(line, ", {} failed", counts.failed);
         }
-        let _ = write!(line, " · {}", seconds(ms));
+        let since = if self.is_resumed { " since it was resumed" } else { "" };
+        let _ = write!(line, " · {}{since}", seconds(ms));
         out.word(&line);
         let next = match ending.status {
             Status::Interrupted => Some(format!("`nlrun resume {}` goes on", finished.run)),

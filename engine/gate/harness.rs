@@ -89,6 +89,7 @@ pub(crate) fn session(dir: &Path, mode: Mode, needs: &[&str]) -> Session {
         ),
         ask: Box::new(Nobody),
         decisions: BTreeMap::new(),
+        doubts: crate::gate::doubts::Doubts::default(),
         redactor: Redactor::default(),
         cancellation: Cancellation::default(),
         inventory: Arc::new(inventory),

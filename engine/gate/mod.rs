@@ -2,6 +2,7 @@
 
 pub mod authority;
 pub mod cancellation;
+pub mod doubts;
 pub mod effect;
 #[cfg(test)]
 pub(crate) mod harness;

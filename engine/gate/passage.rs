@@ -15,7 +15,8 @@ use crate::gate::{Answered, Gate, Session, UNKNOWN_OUTCOME, sentence};
 use crate::gate::{Halt, Permit, Stop};
 use crate::model::address::Address;
 use crate::model::effect::{Kind, Target};
-use crate::model::event::{Event, Failure, Request, Site, Verdict};
+use crate::model::event::{Event, Failure, InDoubt, Request, Site, Verdict};
+use crate::model::plan::differences;
 use crate::model::run::{Mode, Seq};
 
 /// One effect on its way through the gate.
@@ -92,7 +93,11 @@ impl<E: Effect> Placed<'_, E> {
         let permit = Permit::new(self.gate(), &self.address, &self.target);
         let decision = self.gate().decisions.get(&self.address).map(String::as_str);
         if decision == Some("again") {
-            return self.live().await;
+            // Where another act keeps the run from going on, this one has to be named again the next time.
+            return match self.gate().doubts.stop() {
+                None => self.live().await,
+                Some(_) => Err(self.gate().doubts.add(InDoubt::new(&self.address, &self.request)).into()),
+            };
         }
         match self.effect.probe(&permit, pre).await {
             Ok(Doubt::Happened(done)) => {
@@ -105,12 +110,7 @@ impl<E: Effect> Placed<'_, E> {
         if decision == Some("done") {
             return self.decided().await;
         }
-        Err(Stop::InDoubt {
-            address: self.address.clone(),
-            effect: E::NAME.to_owned(),
-            target: self.target.to_string(),
-        }
-        .into())
+        Err(self.gate().doubts.add(InDoubt::new(&self.address, &self.request)).into())
     }
 
     /// Records that a person says that an act in doubt happened; nobody knows its answer.
@@ -136,6 +136,10 @@ impl<E: Effect> Placed<'_, E> {
 
     pub(super) async fn live(self) -> Result<Answered<E::Output>, Halt> {
         let gate = self.gate();
+        // Nor does what was begun and is safe to repeat: a person may find that the run should not go on at all.
+        if let Some(stop) = gate.doubts.stop().filter(|_| E::KIND.writes()) {
+            return Err(stop.into());
+        }
         gate.authority.check(E::NAME, &self.target, gate.ask.as_ref())?;
         let planned = gate.mode == Mode::Plan;
         if E::KIND.writes() && !planned {
@@ -281,10 +285,14 @@ impl<E: Effect> Placed<'_, E> {
         if let Some(pre) = pre
             && *pre != planned.pre
         {
-            return Err(self.diverged(
-                format!("the plan was made for another state of `{}`", self.target),
-                format!("{found}, which has changed since"),
-            ));
+            return Err(Stop::OtherState {
+                address: self.address.clone(),
+                effect: E::NAME.to_owned(),
+                target: self.target.to_string(),
+                differences: differences(&planned.pre, pre),
+                runbook: self.gate().runbook.clone(),
+                after_act: self.target.host().is_some_and(|host| expected.has_act_on(host)),
+            });
         }
         Ok(())
     }

@@ -153,17 +153,32 @@ impl<'a> Permit<'a> {
         self.gate.authority.check(effect, &target, self.gate.ask.as_ref()).is_ok()
     }
 
-    /// Returns the state that an earlier effect of this plan promised for the target, if its binding noted one.
-    pub fn promised<T: Send + Sync + 'static>(&self) -> Option<Arc<T>> {
-        let promise = self.gate.promises.lock().get(&self.target.to_string()).cloned()?;
+    /// Returns what an earlier effect of this plan promised for a path of the effect's host.
+    pub fn promised<T: Send + Sync + 'static>(&self, path: &str) -> Option<Arc<T>> {
+        let promise = self.gate.promises.lock().get(&self.key(path)).cloned()?;
         promise.downcast().ok()
     }
 
-    /// Notes the state that the target would have from here on; plan mode only.
-    pub fn promise<T: Send + Sync + 'static>(&self, state: T) {
+    /// Returns what this plan promised for paths below a path, as long as `is_wanted` says so, by path.
+    pub fn promised_below<T: Send + Sync + 'static>(&self, path: &str, most: usize) -> Vec<(String, Arc<T>)> {
+        let folder = self.key(&format!("{}/", path.trim_end_matches('/')));
+        let promises = self.gate.promises.lock();
+        let below = promises.range(folder.clone()..).take_while(|(key, _)| key.starts_with(&folder));
+        let host = self.key("").len();
+        let promised = below
+            .filter_map(|(key, promise)| Some((key[host..].to_owned(), promise.clone().downcast().ok()?)));
+        promised.take(most).collect()
+    }
+
+    /// Notes the state that a path of the effect's host would have from here on; plan mode only.
+    pub fn promise<T: Send + Sync + 'static>(&self, path: &str, state: T) {
         if self.gate.mode == Mode::Plan {
-            self.gate.promises.lock().insert(self.target.to_string(), Arc::new(state));
+            self.gate.promises.lock().insert(self.key(path), Arc::new(state));
         }
+    }
+
+    fn key(&self, path: &str) -> String {
+        format!("{}:{path}", self.target.host().unwrap_or_default())
     }
 
     /// Waits; a cancelled run does not wait on.

@@ -122,6 +122,12 @@ impl Session {
         deferred
     }
 
+    /// Returns the stop of a run that waits for a person, unless it has begun this branch before: what is recorded of
+    /// it may end with an act in doubt, too.
+    pub fn waits(&self) -> Option<Stop> {
+        self.0.gate.doubts.stop().filter(|_| !self.0.gate.journal.has_begun(&self.0.branch))
+    }
+
     /// Whether something was changed in this branch.
     pub fn has_changed(&self) -> bool {
         self.0.changed.load(Ordering::Relaxed)
@@ -197,7 +203,7 @@ impl Session {
             Some(recorded) => placed.recall(recorded).await,
             None if gate.replay => Err(Stop::ReplayEnds(placed.address).into()),
             None => {
-                if let Some(stop) = gate.cancelled_before() {
+                if let Some(stop) = gate.cancelled_before().or_else(|| gate.doubts.stop()) {
                     return Err(stop.into());
                 }
                 placed.live().await

@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use crate::gate::authority::{Ask, Authority};
 use crate::gate::cancellation::{Cancellation, Cleaning};
+use crate::gate::doubts::Doubts;
 use crate::gate::journal::Journal;
 use crate::gate::permit::invalid;
 use crate::gate::recorder::Recorder;
@@ -51,6 +52,8 @@ pub struct Gate {
     pub ask: Box<dyn Ask>,
     /// What people decided about acts in doubt: `done` or `again`.
     pub decisions: BTreeMap<Address, String>,
+    /// Acts in doubt about which nobody has decided.
+    pub doubts: Doubts,
     /// Replaces secrets in what is recorded.
     pub redactor: Redactor,
     /// How the run is ended from outside.
@@ -61,8 +64,8 @@ pub struct Gate {
     pub params: serde_json::Map<String, Value>,
     /// Bridges from threads of script to the asynchronous world.
     pub runtime: tokio::runtime::Handle,
-    /// What plan mode promised of each target, so that effects on the same one build on each other.
-    pub promises: Mutex<HashMap<String, Arc<dyn std::any::Any + Send + Sync>>>,
+    /// What plan mode promised, by host and path, so that effects that touch build on each other.
+    pub promises: Mutex<BTreeMap<String, Arc<dyn std::any::Any + Send + Sync>>>,
     /// Connections resolved so far.
     pub endpoints: tokio::sync::Mutex<HashMap<String, Arc<Endpoint>>>,
     /// Failed checks of the run.

@@ -32,6 +32,22 @@ pub enum Stop {
         /// What to do.
         hint: String,
     },
+    /// What an ensure would write to is not as the plan saw it.
+    #[error("`{target}` is not as the plan saw it, so `{effect}` ({address}) wrote nothing: {differences}")]
+    OtherState {
+        /// The place.
+        address: Address,
+        /// The effect's name.
+        effect: String,
+        /// Its target.
+        target: String,
+        /// What was planned for and what is there.
+        differences: String,
+        /// The runbook.
+        runbook: String,
+        /// Whether the plan has an act on the same host, which may have brought it.
+        after_act: bool,
+    },
     /// An act was begun before a crash, and nobody knows whether it happened.
     #[error(
         "`{effect}` on `{target}` ({address}) was begun before the run was interrupted; it may have happened"
@@ -98,6 +114,7 @@ impl Stop {
         match self {
             Self::Denied { .. }
             | Self::Diverged { .. }
+            | Self::OtherState { .. }
             | Self::BeyondPlan { .. }
             | Self::NotApproved { .. } => Status::Stopped,
             Self::InDoubt { .. } => Status::InDoubt,
@@ -109,12 +126,30 @@ impl Stop {
         }
     }
 
+    /// Whether the run goes on later from where this ended it.
+    pub fn suspends(&self) -> bool {
+        matches!(self.status(), Status::InDoubt | Status::Interrupted)
+    }
+
     /// Returns what to do about it, where that is not obvious.
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Denied { hint, .. } | Self::Diverged { hint, .. } => Some(hint.clone()),
+            Self::OtherState { runbook, after_act, .. } => {
+                let whence = if *after_act {
+                    "an act of this plan may have brought that, as a package brings its configuration; else somebody \
+                     else did"
+                } else {
+                    "somebody changed it since the plan was made"
+                };
+                Some(format!(
+                    "{whence}. What stands before it is done and stays: a new plan (`nlrun plan {runbook} -o FILE` with \
+                     the same parameters) shows what is left, and applying that goes on from here"
+                ))
+            }
             Self::InDoubt { address, .. } => Some(format!(
-                "look at the target, then `nlrun resume RUN --done {address}` if it happened, or `--again {address}`"
+                "look at the target, then `nlrun resume RUN --done {0}` if it happened, or `--again {0}`",
+                address.typed()
             )),
             Self::BeyondPlan { .. } => Some(
                 "make a new plan now that more is known, or apply with `--beyond` to go on without one"

@@ -69,6 +69,12 @@ impl Address {
         &self.0
     }
 
+    /// Returns it as a person types it into a shell.
+    pub fn typed(&self) -> String {
+        // Brackets are patterns of file names there.
+        if self.0.contains('[') { format!("'{}'", self.0.replace('\'', "'\\''")) } else { self.0.to_string() }
+    }
+
     /// Returns the innermost branch label: the host of a fan-out's arm.
     pub fn label(&self) -> Option<&str> {
         let open = self.0.rfind('[')?;

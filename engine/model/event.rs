@@ -135,6 +135,58 @@ pub struct Request {
     pub site: Option<Site>,
 }
 
+impl Request {
+    /// Returns what tells it from others of its effect, for a line that people read: the beginning of a command.
+    pub fn about(&self) -> Option<String> {
+        let text = match self.request.get("command")? {
+            Value::String(line) => line.clone(),
+            Value::Array(words) => {
+                let words = words.iter().map(|word| word.as_str().unwrap_or_default());
+                words.map(quoted).collect::<Vec<_>>().join(" ")
+            }
+            _ => return None,
+        };
+        let line = text.lines().next().unwrap_or_default();
+        let short: String = line.chars().take(80).collect();
+        Some(if short.len() < text.len() { format!("{short}…") } else { short })
+    }
+}
+
+fn quoted(word: &str) -> String {
+    let plain =
+        !word.is_empty() && word.chars().all(|c| c.is_ascii_alphanumeric() || "-_./:=@%+,".contains(c));
+    if plain { word.to_owned() } else { format!("'{}'", word.replace('\'', "'\\''")) }
+}
+
+/// An act that was begun before a crash, and of which nobody knows whether it happened.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InDoubt {
+    /// Its place.
+    pub address: Address,
+    /// The effect's name.
+    pub effect: String,
+    /// Its target in words.
+    pub target: String,
+    /// The beginning of its command.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub about: Option<String>,
+    /// Where the runbook asks for it.
+    pub site: Option<Site>,
+}
+
+impl InDoubt {
+    /// Takes from a request what a person must know to decide.
+    pub fn new(address: &Address, request: &Request) -> Self {
+        Self {
+            address: address.clone(),
+            effect: request.effect.clone(),
+            target: request.target.to_string(),
+            about: request.about(),
+            site: request.site.clone(),
+        }
+    }
+}
+
 /// Bytes kept outside the event row: the store has them under the same run and number as the event.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChunkRef {
@@ -325,6 +377,9 @@ pub enum Event {
         /// What could not be undone.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         left_behind: Vec<String>,
+        /// Every act that a person has to decide about before the run can go on.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        in_doubt: Vec<InDoubt>,
         /// The line from which a plan could not go on.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         incomplete: Option<String>,

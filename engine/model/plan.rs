@@ -102,8 +102,79 @@ impl Expected {
         Self { effects, incomplete, beyond }
     }
 
+    /// Whether the plan has an act on this host.
+    pub fn has_act_on(&self, host: &str) -> bool {
+        let on = |planned: &Planned| planned.kind == Kind::Act && planned.target == host;
+        self.effects.values().any(on)
+    }
+
     /// Returns the planned effect at an address.
     pub fn at(&self, address: &Address) -> Option<&Planned> {
         self.effects.get(address)
+    }
+}
+
+/// Says how a state differs from the one that a plan was made for: each fact that was, is, or was and is another.
+///
+/// A state holds no content: of a file its hash, of a secret one only whether it is the wanted one.
+pub fn differences(planned: &Value, found: &Value) -> String {
+    let (Value::Object(planned), Value::Object(found)) = (planned, found) else {
+        return format!("it was {} and is {}", fact("", planned), fact("", found));
+    };
+    let mut keys: Vec<&String> =
+        planned.keys().chain(found.keys().filter(|key| !planned.contains_key(*key))).collect();
+    if planned.get("type") != found.get("type") {
+        // Of another sort of thing, everything else differs as a matter of course.
+        keys.retain(|key| *key == "type");
+    }
+    let told = keys.into_iter().filter_map(|key| match (planned.get(key), found.get(key)) {
+        (Some(was), Some(is)) if was == is => None,
+        (Some(was), Some(is)) => Some(format!("{key} was {} and is {}", fact(key, was), fact(key, is))),
+        (Some(was), None) => Some(format!("{key} was {} and is gone", fact(key, was))),
+        (None, Some(is)) => Some(format!("{key} was not there and is {}", fact(key, is))),
+        (None, None) => None,
+    });
+    told.collect::<Vec<_>>().join(", ")
+}
+
+/// Writes a fact of a state; the beginning of a hash is enough to tell it from another.
+fn fact(key: &str, value: &Value) -> String {
+    match value {
+        Value::String(text) if key == "sha256" => format!("{}…", text.chars().take(12).collect::<String>()),
+        Value::String(text) => format!("`{text}`"),
+        other => format!("`{other}`"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_state_differs_by_its_facts() {
+        let file = json!({ "type": "file", "mode": "0644", "sha256": "0123456789abcdef" });
+        let cases = [
+            (json!({ "type": "absent" }), file.clone(), "type was `absent` and is `file`"),
+            (
+                file.clone(),
+                json!({ "type": "file", "mode": "0600", "sha256": "fedcba9876543210" }),
+                "mode was `0644` and is `0600`, sha256 was 0123456789ab… and is fedcba987654…",
+            ),
+            (
+                file.clone(),
+                json!({ "type": "file", "sha256": "0123456789abcdef" }),
+                "mode was `0644` and is gone",
+            ),
+            (
+                json!({ "type": "absent" }),
+                json!({ "type": "absent", "real": "/b" }),
+                "real was not there and is `/b`",
+            ),
+            (Value::Null, json!("x"), "it was `null` and is `x`"),
+        ];
+        for (planned, found, expected) in cases {
+            assert_eq!(differences(&planned, &found), expected);
+        }
     }
 }

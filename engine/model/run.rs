@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::model::effect::Kind;
-use crate::model::event::{Event, Level, Verdict};
+use crate::model::event::{Event, InDoubt, Level, Verdict};
 
 /// A run's number in its store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -198,6 +198,9 @@ pub struct Summary {
     /// What could not be undone.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub left_behind: Vec<String>,
+    /// Every act that a person has to decide about before the run can go on.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub in_doubt: Vec<InDoubt>,
     /// The line from which a plan could not go on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub incomplete: Option<String>,
@@ -221,6 +224,7 @@ impl Default for Summary {
             problems: Vec::new(),
             artifacts: Vec::new(),
             left_behind: Vec::new(),
+            in_doubt: Vec::new(),
             incomplete: None,
             error: None,
             result: Value::Null,
@@ -238,7 +242,10 @@ impl Summary {
                 self.mode = start.mode;
                 self.runbook.clone_from(&start.runbook);
             }
-            Event::Resumed { .. } => self.status = Status::Running,
+            Event::Resumed { .. } => {
+                self.status = Status::Running;
+                self.in_doubt.clear();
+            }
             Event::Interrupted { .. } => self.status = Status::Interrupted,
             Event::StepBegan { branch, name, .. } => {
                 if branch.is_root() && self.steps.len() < SUMMARY_LIMIT {
@@ -305,10 +312,11 @@ impl Summary {
                     self.artifacts.push(name.clone());
                 }
             }
-            Event::Ended { status, error, left_behind, incomplete, result } => {
+            Event::Ended { status, error, left_behind, in_doubt, incomplete, result } => {
                 self.status = *status;
                 self.error.clone_from(error);
                 self.left_behind.clone_from(left_behind);
+                self.in_doubt.clone_from(in_doubt);
                 self.incomplete.clone_from(incomplete);
                 self.result.clone_from(result);
             }

@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::bindings::{self, Current, FailureValue};
 use crate::gate::{Gate, Session, Stop};
 use crate::model::diagnostic::Diagnostic;
-use crate::model::event::{Event, Level, Site, Verdict};
+use crate::model::event::{Event, InDoubt, Level, Site, Verdict};
 use crate::model::run::{Mode, Status};
 use crate::model::runbook::Limits;
 use crate::runner::guard::{Ended, Guard};
@@ -32,6 +32,8 @@ pub struct Ending {
     pub error: Option<Box<Diagnostic>>,
     /// What could not be undone.
     pub left_behind: Vec<String>,
+    /// Every act that a person has to decide about before the run can go on.
+    pub in_doubt: Vec<InDoubt>,
     /// The line from which a plan could not go on.
     pub incomplete: Option<String>,
     /// What the script returned.
@@ -65,6 +67,7 @@ fn broken(message: String) -> Ending {
         status: Status::Failed,
         error: Some(Box::new(Diagnostic::error("internal", message))),
         left_behind: Vec::new(),
+        in_doubt: Vec::new(),
         incomplete: None,
         result: Value::Null,
     }
@@ -141,7 +144,7 @@ impl Script<'_> {
         // What cannot be kept as JSON (a function, an outcome that is not known) is no result.
         let mut result = bindings::json(value).unwrap_or(Value::Null);
         self.gate.redactor.json(&mut result);
-        Ending { status: Status::Done, error: None, left_behind: Vec::new(), incomplete: None, result }
+        Ending { status: Status::Done, error: None, result, ..broken(String::new()) }
     }
 
     fn raised(&self, error: &EvalAltResult) -> Ending {
@@ -166,6 +169,9 @@ impl Script<'_> {
             found.code = "stopped".into();
             found.message = stop.to_string();
             found.hint = stop.hint();
+            if let Stop::InDoubt { .. } = &stop {
+                found = self.in_doubt(found, &mut ending);
+            }
             if matches!(stop, Stop::PlanEnds { .. } | Stop::ReplayEnds(_)) && self.gate.mode == Mode::Plan {
                 ending.error = None;
                 return ending;
@@ -181,12 +187,31 @@ impl Script<'_> {
             found.hint = None;
         }
         let redacted = |text: &str| self.gate.redactor.text(text).into_owned();
-        let run = self.gate.recorder.run().to_string();
-        found.hint = found.hint.as_deref().map(|hint| redacted(&hint.replace("RUN", &run)));
+        // Only there: a host or a path may hold the same letters.
+        let resume = format!("nlrun resume {}", self.gate.recorder.run());
+        found.hint = found.hint.as_deref().map(|hint| redacted(&hint.replace("nlrun resume RUN", &resume)));
         found.message = redacted(&found.message);
         found.source_line = found.source_line.as_deref().map(redacted);
         ending.error = Some(Box::new(found));
         ending
+    }
+
+    /// Lists every act that waits for a person, and says it of all of them where there are several.
+    fn in_doubt(&self, mut found: Diagnostic, ending: &mut Ending) -> Diagnostic {
+        ending.in_doubt = self.gate.doubts.all();
+        if let Some(site) = ending.in_doubt.first().and_then(|act| act.site.as_ref()) {
+            found = failure::stands_at(found, site, self.sources.as_ref());
+        }
+        if let many @ 2.. = ending.in_doubt.len() {
+            found.message =
+                format!("{many} acts were begun before the run was interrupted; they may have happened");
+            found.hint = Some(
+                "look at each target, then `nlrun resume RUN` with `--done ADDRESS` for each that happened and \
+                 `--again ADDRESS` for each that did not"
+                    .to_owned(),
+            );
+        }
+        found
     }
 
     fn limit(&self, ended: Ended) -> Stop {

@@ -2,12 +2,13 @@
 
 use rhai::{EvalAltResult, ParseError};
 
+use crate::bindings::{FOREIGN, FOREIGN_HINT};
 use crate::model::diagnostic::{Diagnostic, Frame};
 use crate::model::event::Site;
 use crate::model::nearest::nearest;
 use crate::runner::guard::Ended;
 use crate::runner::sources::Sources;
-use crate::runner::{library, syntax};
+use crate::runner::{language, library, syntax};
 
 /// Explains why a script ended; `entry` is the script that the run began with.
 ///
@@ -46,7 +47,10 @@ pub fn explain(error: &EvalAltResult, entry: &str, sources: &dyn Sources, functi
     let mut found = if let EvalAltResult::ErrorParsing(kind, at) = inner {
         syntax::diagnose(&ParseError(Box::new(kind.clone()), *at), &file, &text)
     } else {
-        let (code, message, hint) = words(inner, functions);
+        let own = |name: &str| {
+            makes(name, &file, &text) || makes(name, entry, &sources.text(entry).unwrap_or_default())
+        };
+        let (code, message, hint) = closure(inner, own).unwrap_or_else(|| words(inner, functions));
         // A host function raises without a position: the innermost call is where it stands.
         let at = Some(inner.position()).filter(|at| !at.is_none());
         let called = frames.first().filter(|frame| frame.line > 0);
@@ -75,6 +79,26 @@ fn word_length(text: &str, line: usize, column: usize) -> usize {
     let content = text.lines().nth(line.wrapping_sub(1)).unwrap_or_default();
     let rest = content.chars().skip(column.saturating_sub(1));
     rest.take_while(|c| c.is_alphanumeric() || *c == '_').count().max(1)
+}
+
+/// Explains a closure that is not found: it takes other values, or belongs to a module.
+fn closure(
+    error: &EvalAltResult,
+    own: impl Fn(&str) -> bool,
+) -> Option<(&'static str, String, Option<String>)> {
+    let EvalAltResult::ErrorFunctionNotFound(signature, _) = error else { return None };
+    let name = signature.split(' ').next().filter(|name| name.starts_with("anon$"))?;
+    if own(name) {
+        let message = "the closure is called with another number of values than it takes".to_owned();
+        return Some(("wrong-type", message, None));
+    }
+    Some(("foreign-closure", FOREIGN.to_owned(), Some(FOREIGN_HINT.to_owned())))
+}
+
+/// Whether a script has a closure of this name, which Rhai makes from what it holds.
+fn makes(name: &str, file: &str, text: &str) -> bool {
+    let ast = language::compile(&language::parser(), file, text, &rhai::Scope::new());
+    ast.is_ok_and(|ast| ast.iter_functions().any(|function| function.name == name))
 }
 
 fn words(error: &EvalAltResult, functions: &[&str]) -> (&'static str, String, Option<String>) {
@@ -250,13 +274,12 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::runner::language;
     use crate::runner::modules::Modules;
     use crate::runner::sources::Pinned;
     use rhai::{Dynamic, Scope};
 
     fn failure(script: &str) -> Diagnostic {
-        let library = "fn deep(n) { inner(n) }\nfn inner(n) {\n    let m = #{ a: 1 };\n    m.b\n}";
+        let library = "fn make(n) { |v| v + n }\nfn deep(n) { inner(n) }\nfn inner(n) {\n    let m = #{ a: 1 };\n    m.b\n}";
         let sources = Pinned(
             [("a.rhai".to_owned(), Arc::from(script)), ("lib/x.rhai".to_owned(), Arc::from(library))].into(),
         );
@@ -294,6 +317,18 @@ mod tests {
             ("let x = 9223372036854775807 + 1;", "a.rhai:1:29 addition overflow: 9223372036854775807 + 1"),
             ("let n = 5; for x in n { }", "a.rhai:1:21 `for` wants an array, a map's keys or a range"),
             ("let x = ;", "a.rhai:1:9 "),
+            (
+                "import \"x\" as x;\nlet f = x::make(1);\nf.call(2)",
+                "a.rhai:3:3 a closure that a module made is called outside of that module",
+            ),
+            (
+                "import \"x\" as x;\n[1].map(x::make(1))",
+                "a.rhai:2:5 a closure that a module made is called outside of that module",
+            ),
+            (
+                "let f = |v, w| v + w;\nf.call(2)",
+                "a.rhai:2:3 the closure is called with another number of values than it takes",
+            ),
         ];
         for (script, expected) in cases {
             let found = failure(script);
@@ -307,10 +342,10 @@ mod tests {
         let found = failure("import \"x\" as x;\nfn begin() {\n    x::deep(1)\n}\nbegin();");
         assert_eq!(
             (found.file.as_str(), found.line, found.source_line.as_deref()),
-            ("lib/x.rhai", 4, Some("    m.b"))
+            ("lib/x.rhai", 5, Some("    m.b"))
         );
         let frames: Vec<_> =
             found.frames.iter().map(|f| format!("{} {}:{}", f.function, f.file, f.line)).collect();
-        assert_eq!(frames, ["inner lib/x.rhai:1", "deep a.rhai:3", "begin a.rhai:5"]);
+        assert_eq!(frames, ["inner lib/x.rhai:2", "deep a.rhai:3", "begin a.rhai:5"]);
     }
 }

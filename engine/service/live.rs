@@ -180,6 +180,7 @@ impl Project {
             authority,
             ask: hands.ask,
             decisions: past.decisions,
+            doubts: crate::gate::doubts::Doubts::default(),
             redactor: crate::gate::redactor::Redactor::default(),
             cancellation: Cancellation::default(),
             inventory,
@@ -223,6 +224,7 @@ fn ended(ending: &Ending) -> Event {
         status: ending.status,
         error: ending.error.as_ref().and_then(|error| serde_json::to_value(error).ok()),
         left_behind: ending.left_behind.clone(),
+        in_doubt: ending.in_doubt.clone(),
         incomplete: ending.incomplete.clone(),
         result: ending.result.clone(),
     }
@@ -234,6 +236,7 @@ fn refused(error: &ServiceError) -> Ending {
         status: Status::Stopped,
         error: Some(Box::new(diagnostic)),
         left_behind: Vec::new(),
+        in_doubt: Vec::new(),
         incomplete: None,
         result: Value::Null,
     }

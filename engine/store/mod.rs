@@ -196,7 +196,14 @@ mod tests {
 
     fn ended() -> Event {
         let (error, incomplete) = (None, None);
-        Event::Ended { status: Status::Done, error, left_behind: Vec::new(), incomplete, result: Value::Null }
+        Event::Ended {
+            status: Status::Done,
+            error,
+            left_behind: Vec::new(),
+            in_doubt: Vec::new(),
+            incomplete,
+            result: Value::Null,
+        }
     }
 
     fn store(max_size: Option<u64>) -> (tempfile::TempDir, Store) {

@@ -58,6 +58,9 @@ fn retries_that_are_interrupted_are_not_tried_more_often() {
             assert!(at > 5, "every run has more than {at} events");
             continue;
         }
+        if verified(&store(&project), 1) == Status::Done {
+            continue; // The event after which it was killed was its last.
+        }
         let mut output = call(&project, ["resume", "1"]);
         if output.code == 3 {
             let address =

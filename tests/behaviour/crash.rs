@@ -250,3 +250,26 @@ fn an_act_in_doubt_waits_for_a_decision_and_names_both_answers() {
     assert!(output.stderr.contains("nobody knows what it answered"), "{}", output.stderr);
     assert_eq!(verified(&store(&project), 1), Status::Failed);
 }
+
+#[test]
+fn a_resumed_run_ends_with_words_about_the_whole_of_it() {
+    let text = "const NEEDS = [\"ssh.read\", \"ssh.exec\"];\nssh_read(\"localhost\", \"true\");\n\
+                each(hosts(\"web\"), #{ parallel: 1 }, |h| ssh_exec(h, \"echo act >> done\"));\n\
+                check(false, \"no\");";
+    let project = Project::new().inventory(HOSTS).runbook("whole", text);
+    let last = |stderr: &str| -> Vec<String> {
+        let lines = stderr.lines().filter(|line| line.contains("reads, ") || line.starts_with("hosts:"));
+        lines.map(|line| line.split(" · ").next().unwrap().replace("run 2", "run 1")).collect()
+    };
+    let mut command = project.command(["run", "whole"]);
+    // After the first arm has ended.
+    let child = command.env("NLRUN_TEST_KILL_AFTER", "7").stdout(std::process::Stdio::null());
+    assert_eq!(finish(child.spawn().unwrap()).code, -1);
+    let resumed = call(&project, ["resume", "1", "--junit", "resumed.xml"]).ends(1);
+    let at_once = call(&project, ["run", "whole", "--junit", "whole.xml"]).ends(1);
+    assert_eq!(last(&resumed.stderr), last(&at_once.stderr));
+    assert_eq!(last(&resumed.stderr).len(), 2, "{}", resumed.stderr);
+    let cases =
+        |name: &str| project.read(name).matches("<testcase classname=\"runbooks/whole.rhai\"").count();
+    assert_eq!((cases("resumed.xml"), cases("whole.xml")), (6, 6));
+}

@@ -52,3 +52,21 @@ fn each_mistake_has_a_line_and_words_of_runbooks() {
         assert!(output.stderr.contains(words), "{body}\n{}", output.stderr);
     }
 }
+
+#[test]
+fn a_closure_that_a_module_made_says_why_it_cannot_be_called() {
+    for (body, words) in [
+        ("let f = made::adder(1);\nf.call(2);", "runbooks/fails.rhai:3"),
+        ("each(hosts(\"web\"), made::adder(1));", "h3: a closure that a module made"),
+        ("defer(made::adder(1));", "left behind: the clean-up registered at runbooks/fails.rhai:2 failed"),
+    ] {
+        let text = format!("import \"made\" as made;\n{body}");
+        let project = Project::new().inventory(HOSTS).runbook("fails", &text);
+        let output = call(&project.file("lib/made.rhai", "fn adder(n) { |v| v + n }"), ["run", "fails"]);
+        let told = output.stdout.clone() + &output.stderr;
+        for words in [words, "is called outside of that module", "let the module call it"] {
+            assert!(told.contains(words), "{words}\n{body}\n{told}");
+        }
+        assert!(!told.contains("anon$"), "{told}");
+    }
+}

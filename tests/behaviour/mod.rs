@@ -4,6 +4,7 @@
 mod cancel;
 mod control;
 mod crash;
+mod doubt;
 mod failure;
 mod full;
 mod holder;

@@ -109,3 +109,34 @@ fn a_secret_needs_permission_like_a_host() {
         project("const NEEDS = [\"secret.read:db/*\"];", body).variable("NLRUN_SECRET_H1", "a long secret");
     call(&project, ["run", "acts"]).ends(3);
 }
+
+#[test]
+fn a_link_among_the_folders_of_a_path_needs_both_paths_and_a_plan_says_so() {
+    let project = Project::new().inventory(HOSTS).file("other/a", "old\n");
+    std::os::unix::fs::symlink("other", project.path("app")).unwrap();
+    let root = project.root();
+    let (app, other) = (project.path("app/a"), project.path("other/a"));
+    let text = |needs: &str| {
+        let put = format!("file_put(\"h1\", \"{}\", \"new\\n\");", app.display());
+        format!("const NEEDS = [\"file.put:h1:{}/app/**\"{needs}];\n{put}", root.display())
+    };
+    let project = project.runbook("puts", &text(""));
+    let line = format!("\"file.put:h1:{}\"", other.display());
+    for verb in ["plan", "run"] {
+        let output = call(&project, [verb, "puts"]).ends(1);
+        assert!(output.stderr.contains(&format!("add {line} to NEEDS")), "{}", output.stderr);
+    }
+    assert_eq!(project.read("other/a"), "old\n");
+    let project = project.runbook("puts", &text(&format!(", {line}")));
+    call(&project, ["run", "puts"]).success();
+    assert_eq!(project.read("other/a"), "new\n");
+}
+
+#[test]
+fn a_refusal_names_the_host_as_it_is_written() {
+    let inventory = "hosts: {RUNNER: {transport: local}, other: {transport: local}}\n";
+    let text = "const PARAMS = #{ host: \"RUNNER\" };\nconst NEEDS = [\"ssh.exec:other\"];\nssh_exec(params.host, \"true\");";
+    let project = Project::new().inventory(inventory).runbook("acts", text);
+    let output = call(&project, ["run", "acts"]).ends(3);
+    assert!(output.stderr.contains("add \"ssh.exec:RUNNER\" to NEEDS"), "{}", output.stderr);
+}

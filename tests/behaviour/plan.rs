@@ -209,8 +209,88 @@ fn a_file_that_changed_since_the_plan_is_not_written() {
     assert!(planned.stdout.contains("-old") && planned.stdout.contains("+new"), "{}", planned.stdout);
     project.write("target.conf", "edited by somebody\n");
     let output = call(&project, ["apply", "plan.json"]).ends(3);
-    assert!(output.stderr.contains("another state"), "{}", output.stderr);
+    for words in ["target.conf` is not as the plan saw it", "sha256 was ", "nlrun plan runbooks/changes.rhai"]
+    {
+        assert!(output.stderr.contains(words), "{words}\n{}", output.stderr);
+    }
     assert_eq!(project.read("target.conf"), "edited by somebody\n");
     let ledger = ledger(&project);
     assert_eq!((ledger.get("before"), ledger.get("after")), (Some(&1), None));
+}
+
+#[test]
+fn what_an_act_brings_stops_the_plan_and_a_new_one_goes_on_from_there() {
+    let project = project("");
+    let target = project.path("brought.conf");
+    let target = target.display();
+    let project = project.runbook(
+        "changes",
+        &format!(
+            "const NEEDS = [\"file.put\", \"ssh.exec\"];\n\
+             ssh_exec(\"h1\", \"echo act >> done; echo shipped > {target}\", #{{ creates: \"{target}\" }});\n\
+             defer(|| ssh_exec(\"h1\", \"echo cleaned >> done\"));\n\
+             file_put(\"h1\", \"{target}\", \"ours\\n\");\nssh_exec(\"h1\", \"echo after >> done\");"
+        ),
+    );
+    call(&project, ["plan", "changes", "-o", "plan.json"]).success();
+    let output = call(&project, ["apply", "plan.json"]).ends(3);
+    for words in
+        ["brought.conf` is not as the plan saw it", "type was `absent` and is `file`", "may have brought"]
+    {
+        assert!(output.stderr.contains(words), "{words}\n{}", output.stderr);
+    }
+    assert_eq!(verified(&store(&project), 2), Status::Stopped);
+    assert_eq!(project.read("brought.conf"), "shipped\n");
+    assert_eq!((ledger(&project)["cleaned"], ledger(&project).get("after")), (1, None));
+
+    call(&project, ["plan", "changes", "-o", "plan.json"]).success();
+    call(&project, ["apply", "plan.json"]).success();
+    assert_eq!(project.read("brought.conf"), "ours\n");
+    assert_eq!((ledger(&project)["act"], ledger(&project)["after"]), (1, 1));
+}
+
+#[test]
+fn a_secret_content_that_differs_from_the_plan_is_not_told() {
+    let project = project("").variable("NLRUN_SECRET_PIN", "4711-secret");
+    let target = project.path("pin");
+    let target = target.display();
+    let project = project.runbook(
+        "changes",
+        &format!(
+            "const NEEDS = [\"file.put\", \"secret.read\"];\n\
+             file_put(\"h1\", \"{target}\", secret(\"pin\"));"
+        ),
+    );
+    project.write("pin", "4711-secret");
+    call(&project, ["plan", "changes", "-o", "plan.json"]).success();
+    project.write("pin", "another");
+    let output = call(&project, ["apply", "plan.json"]).ends(3);
+    assert!(output.stderr.contains("content was `same` and is `different`"), "{}", output.stderr);
+    for part in ["4711", "another`", "sha256"] {
+        assert!(!output.stderr.contains(part), "{part}\n{}", output.stderr);
+    }
+}
+
+#[test]
+fn a_plan_of_effects_on_one_tree_is_applied_as_it_is() {
+    let project = project("");
+    let (www, old) = (project.path("www"), project.path("old"));
+    let (www, old) = (www.display(), old.display());
+    let project = project.file("site/index.html", "<p>\n").file("old/x", "old\n").runbook(
+        "changes",
+        &format!(
+            "const NEEDS = [\"file.*\", \"dir.ensure\"];\n\
+             dir_ensure(\"h1\", \"{www}\", #{{ mode: \"0750\" }});\n\
+             tree_put(\"h1\", \"{www}\", \"site\");\n\
+             line_ensure(\"h1\", \"{www}/index.html\", \"</p>\");\n\
+             file_absent(\"h1\", \"{old}\", #{{ recursive: true }});\n\
+             file_put(\"h1\", \"{old}/x\", \"new\\n\", #{{ parents: true }});"
+        ),
+    );
+    call(&project, ["plan", "changes", "-o", "plan.json"]).success();
+    call(&project, ["apply", "plan.json"]).success();
+    assert_eq!(
+        (project.read("www/index.html"), project.read("old/x")),
+        ("<p>\n</p>\n".into(), "new\n".into())
+    );
 }

@@ -45,6 +45,11 @@ fn seen(observed: &Observed, place: &Place, diff: String) -> Seen<Answer> {
     }
 }
 
+/// Returns the path behind all links, as it was seen.
+fn real<'a>(place: &'a Place, seen: &'a Seen<Answer>) -> &'a str {
+    seen.pre["real"].as_str().unwrap_or(&place.path)
+}
+
 /// Refuses a path whose folder is missing; in a plan, what makes it has not happened yet.
 fn refuse_orphan(place: &Place, found: &Observed, parents: bool, mode: Mode) -> Result<(), Failure> {
     let path = &place.path;
@@ -97,14 +102,14 @@ impl Effect for Folder {
         };
         if !diff.is_empty() {
             let mode = if found.r#type == Type::Directory { found.mode } else { 0o755 };
-            permit.promise(found.become_entry(Type::Directory, mode, &self.attributes));
+            self.place.promise(permit, found.become_entry(Type::Directory, mode, &self.attributes));
         }
         Ok(seen(&found, &self.place, diff))
     }
 
-    async fn perform(&self, permit: &Permit<'_>, _seen: &Seen<Answer>) -> Result<Done<Answer>, Failure> {
+    async fn perform(&self, permit: &Permit<'_>, seen: &Seen<Answer>) -> Result<Done<Answer>, Failure> {
         let (mode, owner) = (self.attributes.chmod(), self.attributes.chown());
-        let arguments = [self.place.path.as_str(), &mode, &owner, if self.parents { "1" } else { "" }];
+        let arguments = [real(&self.place, seen), &mode, &owner, if self.parents { "1" } else { "" }];
         self.place.run(permit, Script::Make, &arguments, Arc::from([]), 1024).await?;
         Ok(Done::changed(self.place.path.clone()))
     }
@@ -156,14 +161,14 @@ impl Effect for Link {
             Type::File | Type::Special => found.r#type.as_str().to_owned(),
         };
         let link = found.become_entry(Type::Link, 0o777, &Attributes::default());
-        permit.promise(Observed { target: Some(self.to.clone()), ..link });
+        self.place.promise(permit, Observed { target: Some(self.to.clone()), ..link });
         Ok(seen(&found, &self.place, format!("{old} → link to {}\n", self.to)))
     }
 
-    async fn perform(&self, permit: &Permit<'_>, _seen: &Seen<Answer>) -> Result<Done<Answer>, Failure> {
+    async fn perform(&self, permit: &Permit<'_>, seen: &Seen<Answer>) -> Result<Done<Answer>, Failure> {
         let flag = |is_set: bool| if is_set { "1" } else { "" };
         let token = token()?;
-        let arguments = [&self.place.path, &self.to, flag(self.force), &token, flag(self.parents)];
+        let arguments = [real(&self.place, seen), &self.to, flag(self.force), &token, flag(self.parents)];
         self.place.run(permit, Script::Link, &arguments, Arc::from([]), 1024).await?;
         Ok(Done::changed(self.place.path.clone()))
     }
@@ -216,13 +221,13 @@ impl Effect for Nothing {
         };
         if !diff.is_empty() {
             let nothing = found.become_entry(Type::Absent, 0, &Attributes::default());
-            permit.promise(Observed { target: None, ..nothing });
+            self.place.promise(permit, Observed { target: None, ..nothing });
         }
         Ok(seen(&found, &self.place, diff))
     }
 
-    async fn perform(&self, permit: &Permit<'_>, _seen: &Seen<Answer>) -> Result<Done<Answer>, Failure> {
-        let arguments = [self.place.path.as_str(), if self.recursive { "1" } else { "" }];
+    async fn perform(&self, permit: &Permit<'_>, seen: &Seen<Answer>) -> Result<Done<Answer>, Failure> {
+        let arguments = [real(&self.place, seen), if self.recursive { "1" } else { "" }];
         self.place.run(permit, Script::Remove, &arguments, Arc::from([]), 1024).await?;
         Ok(Done::changed(self.place.path.clone()))
     }

@@ -5,6 +5,7 @@ mod content;
 mod edit;
 mod entry;
 mod probe;
+mod promise;
 mod put;
 mod read;
 mod remote;

@@ -76,7 +76,7 @@ pub(super) struct Observed {
     pub(super) size: u64,
     pub(super) mtime: i64,
     pub(super) known: Known,
-    pub(super) content: Option<Vec<u8>>,
+    pub(super) content: Option<Arc<Vec<u8>>>,
     /// Where a link leads.
     pub(super) target: Option<String>,
     /// The path behind all links, where it is another one.
@@ -88,7 +88,7 @@ pub(super) struct Observed {
 }
 
 impl Observed {
-    fn absent() -> Self {
+    pub(super) fn absent() -> Self {
         Self {
             r#type: Type::Absent,
             mode: 0,
@@ -112,7 +112,7 @@ impl Observed {
         let mode = if self.r#type == Type::File { self.mode } else { 0o644 };
         Self {
             known: Known::Hash(sha256.to_owned()),
-            content: Some(content.to_vec()),
+            content: Some(content.to_vec().into()),
             target: None,
             ..self.become_entry(Type::File, mode, attributes)
         }
@@ -135,7 +135,7 @@ impl Observed {
     }
 
     /// Returns as much of a promised state as the host would have told.
-    fn told(&self, ask: Ask<'_>) -> Self {
+    pub(super) fn told(&self, ask: Ask<'_>) -> Self {
         let mut told = self.clone();
         let Known::Hash(found) = &self.known else { return told };
         let fits = |most: usize| self.content.clone().filter(|content| content.len() <= most);
@@ -185,20 +185,6 @@ impl Observed {
 }
 
 impl Place {
-    /// Looks at the path, or in a plan at what an earlier effect would have made of it.
-    pub(super) async fn observe(
-        &self,
-        permit: &Permit<'_>,
-        follow: bool,
-        ask: Ask<'_>,
-    ) -> Result<Observed, Failure> {
-        match permit.promised::<Observed>() {
-            // Where a promised link leads is not known.
-            Some(promised) if !(follow && promised.r#type == Type::Link) => Ok(promised.told(ask)),
-            _ => self.probe(permit, follow, ask).await,
-        }
-    }
-
     /// Looks at the path; what may not be looked at is a failure, never "absent".
     pub(super) async fn probe(
         &self,
@@ -206,6 +192,15 @@ impl Place {
         follow: bool,
         ask: Ask<'_>,
     ) -> Result<Observed, Failure> {
+        self.ask_host(permit, if follow { "follow" } else { "" }, ask).await
+    }
+
+    /// Looks at the path as if nothing were there: at the one to whom it would belong.
+    pub(super) async fn probe_gone(&self, permit: &Permit<'_>) -> Result<Observed, Failure> {
+        self.ask_host(permit, "gone", Ask::Nothing).await
+    }
+
+    async fn ask_host(&self, permit: &Permit<'_>, how: &str, ask: Ask<'_>) -> Result<Observed, Failure> {
         let mut stdin: Arc<[u8]> = Arc::from([]);
         let (send, most, sum, size) = match ask {
             Ask::Nothing => ("", 0, String::new(), 0),
@@ -218,27 +213,16 @@ impl Place {
             }
         };
         let (most, size) = (most.to_string(), size.to_string());
-        let flag = |is_set: bool| if is_set { "1" } else { "" };
-        let is_plan = permit.mode() == Mode::Plan;
-        let arguments = [self.path.as_str(), flag(follow), send, &most, &sum, &size, flag(is_plan)];
+        let who = if permit.mode() == Mode::Plan { "1" } else { "" };
+        let arguments = [self.path.as_str(), how, send, &most, &sum, &size, who];
         // Hosts without any program for SHA-256 send what has the right length, however long it is.
         let out = self.run(permit, Script::Probe, &arguments, stdin, usize::MAX).await?;
         let mut seen = self.read(&out)?;
-        if let Some(real) = &seen.real
-            // What leads through a missing folder back up could lead anywhere.
-            && (real.contains("/..") || !permit.may(self.effect, real))
-        {
-            let message = format!(
-                "`{}` is a link to `{real}`, which the run may not touch; add \"{}:{}:{real}\" to NEEDS, or target \
-                 that",
-                self.path, self.effect, self.host.name
-            );
-            return Err(self.failure("link", message));
-        }
+        self.may_follow(permit, seen.real.as_deref())?;
         if let (Ask::Differs { .. } | Ask::IsSecret { .. } | Ask::Hash | Ask::Content(_), Some(content)) =
             (ask, &seen.content)
         {
-            let found = crate::store::sha256(content);
+            let found = crate::store::sha256(content.as_slice());
             match (&ask, &seen.known) {
                 (Ask::IsSecret { sha256, .. }, Known::Nothing) => {
                     seen.known = Known::Same(found == *sha256);
@@ -254,6 +238,21 @@ impl Place {
             }
         }
         Ok(seen)
+    }
+
+    /// Refuses a path behind links that the run may not touch; what leads through no link is covered already.
+    pub(super) fn may_follow(&self, permit: &Permit<'_>, real: Option<&str>) -> Result<(), Failure> {
+        let Some(real) = real else { return Ok(()) };
+        // What leads through a missing folder back up could lead anywhere.
+        if !real.contains("/..") && permit.may(self.effect, real) {
+            return Ok(());
+        }
+        let message = format!(
+            "`{}` leads through a link to `{real}`, which the run may not touch; add \"{}:{}:{real}\" to NEEDS, or \
+             target that",
+            self.path, self.effect, self.host.name
+        );
+        Err(self.failure("link", message))
     }
 
     fn read(&self, mut out: &[u8]) -> Result<Observed, Failure> {
@@ -303,7 +302,7 @@ impl Place {
                     seen.target = Some(String::from_utf8_lossy(&counted(value)?).into_owned());
                 }
                 "real" => seen.real = Some(String::from_utf8_lossy(&counted(value)?).into_owned()),
-                "content" => seen.content = Some(counted(value)?),
+                "content" => seen.content = Some(counted(value)?.into()),
                 _ => return Err(garbled()),
             }
         }

@@ -155,7 +155,7 @@ impl Put {
                         );
                         return Err(self.place.failure("too_large", message));
                     }
-                    (_, content) => content.as_deref(),
+                    (_, content) => content.as_ref().map(|content| content.as_slice()),
                 };
                 if old.is_none() && !edit.creates() && permit.mode() == Mode::Apply {
                     let message = format!("`{path}` does not exist; `create: true` makes it");
@@ -220,7 +220,7 @@ impl Put {
             } else if !self.show_diff {
                 format!("{}content would change\n", header())
             } else if new.len() <= MOST_DIFF && (!is_there || seen.content.is_some()) {
-                diff::bytes(seen.content.as_deref(), Some(new), path, path, 3)
+                diff::bytes(seen.content.as_ref().map(|old| old.as_slice()), Some(new), path, path, 3)
             } else {
                 let old = match (is_there, &seen.known) {
                     (false, _) => "absent".to_owned(),
@@ -312,7 +312,7 @@ impl Effect for Put {
             output: Some(self.answer(None)),
         };
         if seen.changes {
-            permit.promise(found.seen.become_file(&self.attributes, &found.sha256, &found.bytes));
+            self.place.promise(permit, found.seen.become_file(&self.attributes, &found.sha256, &found.bytes));
         }
         // An effect is observed once; if ever twice, the first answer is as good.
         let _ = self.found.set(found);

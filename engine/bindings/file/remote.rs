@@ -20,8 +20,11 @@ pub(super) struct Place {
     pub(super) sudo: Become,
 }
 
-/// Functions of every script: `die WORD`, `hex FILE` (its SHA-256 into `$h`), `follow` (links of `$p` until one is none),
-/// `facts FILE` (what `stat` knows), `clean_at_end` (of `$tmp` and `$bak`, however it ends), `make_parent`.
+/// Functions of every script: `die WORD`, `hex FILE` (its SHA-256 into `$h`), `real` (`$p` without links among its folders),
+/// `follow` (links of `$p` until one is none), `tell_real ASKED`, `login` (who a new file belongs to), `facts FILE` (what `stat` knows), `clean_at_end` (of `$tmp`
+/// and `$bak`, however it ends), `make_parent`, `pin`.
+///
+/// `real` and `pin` are made of what a shell does itself: a process costs more than all the rest.
 const PRELUDE: &str = r#"LC_ALL=C; export LC_ALL; umask 077
 die() { printf 'error %s\n' "$1"; exit 70; }
 has() { command -v "$1" >/dev/null 2>&1; }
@@ -33,18 +36,36 @@ hex() {
   else h=none; fi
   h=${h%% *}
 }
+real() {
+  d=${p%/*}
+  case ${p##*/} in .|..) d=$p;; esac
+  # Of what is not there, the part that is.
+  until cd -P "${d:-/}" 2>/dev/null; do d=${d%/*}; done
+  [ "$PWD" = "${d:-/}" ] || p=${PWD%/}${p#"$d"}
+  # What bash makes of a link to `/`.
+  case $p in //*) p=${p#/};; esac
+  p=${p:-/}
+}
 follow() {
   n=0
   while [ -L "$p" ]; do
     n=$((n+1)); [ $n -le 40 ] || die loop
     t=$(readlink "$p" && echo .) || die readlink
     t=${t%??}
+    case $t in ?*/) t=${t%/};; esac
     case $t in /*) p=$t;; *) p=${p%/*}/$t;; esac
   done
-  [ $n -gt 0 ] || return 0
-  if [ -d "$p" ]; then b=; else b=/${p##*/} p=${p%/*}; fi
-  if d=$(cd -P "$p/" 2>/dev/null && pwd -P && echo .); then p=${d%??}; p=${p%/}; fi
-  p=$p$b; p=${p:-/}
+  [ $n = 0 ] || real
+}
+login() {
+  # `uid=0(root) gid=0(root) …`, read in one go: a process costs more than all the rest of this.
+  i=$(id); u=${i#uid=} u=${u%% *} g=${i#*gid=} g=${g%% *}
+  case $u in *'('*) n=${u#*'('} n=${n%')'};; *) n=$u;; esac
+  case $g in *'('*) m=${g#*'('} m=${m%')'};; *) m=$g;; esac
+  printf 'uid %s\ngid %s\nowner %s\ngroup %s\n' "${u%%'('*}" "${g%%'('*}" "$n" "$m"
+}
+tell_real() {
+  [ "$p" = "$1" ] || printf 'real %s\n%s\n' ${#p} "$p"
 }
 facts() {
   stat -c "$1" "$3" 2>/dev/null || stat -f "$2" "$3" || die stat
@@ -62,33 +83,38 @@ clean_at_end() {
 }
 make_parent() {
   d=${p%/*}; d=${d:-/}
-  [ -d "$d" ] && return
-  [ -n "$1" ] || { ls -d "$d/" >/dev/null; die parent; }
-  (umask 022; mkdir -p "$d") || die mkdir
+  if ! [ -d "$d" ]; then
+    [ -n "$1" ] || { ls -d "$d/" >/dev/null; die parent; }
+    (umask 022; mkdir -p "$d") || die mkdir
+  fi
+  pin
+}
+# Goes into the folder of `$p`, and from there on nobody can put a link in between.
+pin() {
+  d=${p%/*}
+  cd -P "${d:-/}" || die denied
+  [ "$PWD" = "${d:-/}" ] || die meanwhile
+  p=./${p##*/} d=.
 }
 "#;
 
 /// Tells what is at a path, compares a file with a hash, and sends its content where that is wanted.
 ///
-/// Arguments: path, follow, what to send (`h` hash, `d` content if it differs, `a` content always), most bytes to send,
-/// expected SHA-256 (`-`: the first line of standard input is that and the size), expected size, and whether to tell who
-/// would own what is not there.
-const PROBE: &str = r#"p=$1; [ -z "$2" ] || follow
-[ "$p" = "$1" ] || printf 'real %s\n%s\n' ${#p} "$p"
-if [ -L "$p" ]; then type=link
+/// Arguments: path, `follow` or `gone` (as if nothing were there), what to send (`h` hash, `d` content if it differs, `a`
+/// content always), most bytes to send, expected SHA-256 (`-`: the first line of standard input is that and the size),
+/// expected size, and whether to tell who would own what is not there.
+const PROBE: &str = r#"p=$1 type=; real
+[ "$2" != follow ] || follow
+tell_real "$1"
+if [ "$2" = gone ]; then type=absent
+elif [ -L "$p" ]; then type=link
 elif [ -f "$p" ]; then type=file
 elif [ -d "$p" ]; then type=directory
 elif [ -e "$p" ]; then type=special
-else
-  type=absent
+else type=absent; fi
+if [ $type = absent ]; then
   d=${p%/*}; d=${d:-/}
-  if [ -n "$7" ]; then
-    # `uid=0(root) gid=0(root) …`, read in one go: a process costs more than all the rest of this.
-    i=$(id); u=${i#uid=} u=${u%% *} g=${i#*gid=} g=${g%% *}
-    case $u in *'('*) n=${u#*'('} n=${n%')'};; *) n=$u;; esac
-    case $g in *'('*) m=${g#*'('} m=${m%')'};; *) m=$g;; esac
-    printf 'uid %s\ngid %s\nowner %s\ngroup %s\n' "${u%%'('*}" "${g%%'('*}" "$n" "$m"
-  fi
+  [ -z "$7" ] || login
   [ -d "$d" ] || printf 'parent no\n'
   while ! [ -e "$d" ]; do d=${d%/*}; d=${d:-/}; done
   if ! [ -d "$d" ]; then printf 'parent file\n'; elif ! [ -x "$d" ]; then type=denied; fi
@@ -177,7 +203,7 @@ fi
 [ -z "$late" ] || chmod "$mode" "$tmp" || die mode
 if [ -n "$6" ]; then
   # A shell heeds no signal while it waits for a command, but it does in `wait`.
-  sh -c "$6" sh "$tmp" </dev/null >&2 & job=$!
+  { cd "$OLDPWD" 2>/dev/null; exec sh -c "$6" sh "${1%/*}/${tmp#./}" </dev/null >&2; } & job=$!
   wait "$job" || die validate
   job=
 fi
@@ -195,12 +221,13 @@ if ! mv -fT "$tmp" "$p" 2>/dev/null; then
   if [ -L "$p" ] && [ -d "$p" ]; then rm -f "$p"; fi
   mv -f "$tmp" "$p" || die rename
 fi
-kept=$bak; tmp= bak=
+kept=${bak:+${1%/*}/${bak#./}}; tmp= bak=
 printf 'ok\n%s' "$kept"
 "#;
 
 /// Sets owner and mode. Arguments: path, mode, owner:group.
 const ADJUST: &str = r#"p=$1
+pin
 if [ -L "$p" ]; then die meanwhile; fi
 [ -z "$3" ] || chown "$3" "$p" || die owner
 [ -z "$2" ] || chmod "$2" "$p" || die mode
@@ -209,11 +236,12 @@ echo ok
 
 /// Makes a folder, or sets its owner and mode. Arguments: path, mode, owner:group, parents.
 const MAKE: &str = r#"p=$1
-if ! [ -d "$p" ]; then
+if [ -d "$p" ]; then pin; else
   if [ -e "$p" ] || [ -L "$p" ]; then die not_directory; fi
   make_parent "$4"
   mkdir -m "${2:-755}" "$p" || die mkdir
 fi
+if [ -L "$p" ]; then die meanwhile; fi
 [ -z "$3" ] || chown "$3" "$p" || die owner
 [ -z "$2" ] || chmod "$2" "$p" || die mode
 echo ok
@@ -237,6 +265,7 @@ echo ok
 
 /// Removes something. Arguments: path, recursive.
 const REMOVE: &str = r#"p=$1
+pin
 if [ -d "$p" ] && ! [ -L "$p" ]; then
   [ -n "$2" ] || die directory
   rm -rf "$p" || die remove
@@ -247,7 +276,7 @@ if [ -e "$p" ] || [ -L "$p" ]; then die remove; fi
 echo ok
 "#;
 
-/// A script for the host.
+/// A script for the host; what writes wants the path that the probe found behind all links, and refuses any other.
 #[derive(Clone, Copy)]
 pub(super) enum Script {
     Probe,

@@ -1,5 +1,7 @@
 //! A whole folder of the project on a host: `tree_put`. One round trip to compare, one to write.
 
+mod promise;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::sync::{Arc, OnceLock};
@@ -28,8 +30,11 @@ use crate::store::sha256;
 
 /// Tells what is there of the names on standard input, and with a second argument every name that is there.
 ///
-/// Argument: path, whether to list all.
-pub(super) const LIST: &str = r#"p=$1
+/// Argument: path, whether to list all, whether to tell who a new file would belong to.
+pub(super) const LIST: &str = r#"p=$1; real
+[ ! -d "$p" ] || follow
+tell_real "$1"
+[ -z "$3" ] || login
 if ! [ -d "$p" ]; then
   if [ -e "$p" ] || [ -L "$p" ]; then die not_directory; fi
   d=${p%/*}; d=${d:-/}
@@ -71,12 +76,13 @@ if ! [ -d "$p" ]; then
   make_parent "$3"
   mkdir -m "$4" "$p" || die mkdir
 fi
-tmp=$p/.nlrun-$2
+cd -P "$p" || die denied
+[ "$PWD" = "$1" ] || die meanwhile
+tmp=./.nlrun-$2
 mkdir "$tmp" || die write
 tar -xf - -C "$tmp" || die write
 [ -f "$tmp/end" ] || die truncated
 sync -f "$tmp" 2>/dev/null || sync
-cd "$p" || die denied
 while IFS=/ read -r what mode own number name; do
   t=./$name
   case $what in
@@ -97,7 +103,7 @@ echo ok
 /// One entry that shall be there.
 struct Entry {
     name: String,
-    content: Option<Vec<u8>>,
+    content: Option<Arc<Vec<u8>>>,
     sha256: String,
     mode: u32,
 }
@@ -157,13 +163,27 @@ struct There {
     sha256: Option<String>,
 }
 
+/// What the host has of the tree.
+#[derive(Default)]
+struct Found {
+    is_absent: bool,
+    there: BTreeMap<String, There>,
+    /// Every name, where what is not wanted shall go.
+    all: BTreeSet<String>,
+}
+
 /// What has to be done.
 #[derive(Default)]
 struct Changes {
     /// Lines for the host: what, mode, owner, number, name.
     list: String,
+    /// The path behind all links, where it is another one.
+    real: Option<String>,
     /// Indices of entries whose content is sent, by their number.
     sent: Vec<usize>,
+    /// Indices of entries that are made or changed, and names of what goes: what a plan promises.
+    made: Vec<usize>,
+    gone: Vec<String>,
     diff: String,
     pre: serde_json::Value,
     answer: Answer,
@@ -180,10 +200,15 @@ impl Tree {
         for entry in &self.source.entries {
             let _ = writeln!(names, "./{}", entry.name);
         }
-        let arguments = [self.place.path.as_str(), if self.delete { "1" } else { "" }];
+        let planned = permit.mode() == run::Mode::Plan;
+        let flag = |is_set: bool| if is_set { "1" } else { "" };
+        let arguments = [self.place.path.as_str(), flag(self.delete), flag(planned)];
         let names: Arc<[u8]> = names.into_bytes().into();
         let out = self.place.run(permit, Script::List, &arguments, names, usize::MAX).await?;
         let text = String::from_utf8_lossy(&out);
+        let (real, text) = behind_links(&text);
+        self.place.may_follow(permit, real)?;
+        let (login, text) = promise::login(text);
         let is_absent = text.lines().any(|line| line == "absent");
         if text.starts_with("orphan") && !self.parents && permit.mode() == run::Mode::Apply {
             let message = format!(
@@ -192,15 +217,27 @@ impl Tree {
             );
             return Err(self.place.failure("parent", message));
         }
-        let (there, all) = if is_absent { Default::default() } else { self.parse(&text)? };
-        self.compare(is_absent, &there, &all)
+        let mut found = if is_absent { Found { is_absent, ..Found::default() } } else { self.parse(text)? };
+        let root = real.unwrap_or(&self.place.path);
+        if let Some(login) = &login {
+            self.overlay(permit, root, login, &mut found)?;
+        }
+        let mut changes = self.compare(&found)?;
+        if let Some(login) = &login {
+            self.promise(permit, root, login, &found, &changes);
+        }
+        if let Some(real) = real {
+            changes.pre["real"] = json!(real);
+            changes.real = Some(real.to_owned());
+        }
+        Ok(changes)
     }
 
-    fn parse<'a>(&self, text: &'a str) -> Result<(BTreeMap<String, There>, Vec<&'a str>), Failure> {
+    fn parse(&self, text: &str) -> Result<Found, Failure> {
         let garbled = || {
             self.place.failure("shell", format!("the host says nothing clear about `{}`", self.place.path))
         };
-        let (mut there, mut all, mut part) = (BTreeMap::<String, There>::new(), Vec::new(), "");
+        let (mut found, mut part) = (Found::default(), "");
         for line in text.lines() {
             match (part, line) {
                 (_, "stat" | "hash" | "all" | "end") => part = line,
@@ -211,7 +248,7 @@ impl Tree {
                     let [uid, gid, owner, group] = [next()?, next()?, next()?, next()?].map(str::to_owned);
                     let name = next()?.strip_prefix("./").ok_or_else(garbled)?.to_owned();
                     let (kind, mode) = (bits & KIND, bits & 0o7777);
-                    there.insert(name, There { kind, mode, uid, gid, owner, group, sha256: None });
+                    found.there.insert(name, There { kind, mode, uid, gid, owner, group, sha256: None });
                 }
                 ("hash", _) => {
                     // GNU marks a name in which it wrote `\\` for a backslash by another one in front of the line.
@@ -220,29 +257,26 @@ impl Tree {
                     let (sum, name) = line.split_at_checked(64).ok_or_else(garbled)?;
                     let name = name.get(2..).and_then(|name| name.strip_prefix("./")).ok_or_else(garbled)?;
                     let name = if is_escaped { name.replace("\\\\", "\\") } else { name.to_owned() };
-                    if let Some(there) = there.get_mut(&name) {
+                    if let Some(there) = found.there.get_mut(&name) {
                         there.sha256 = Some(sum.to_owned());
                     }
                 }
-                ("all", _) => all.push(line.strip_prefix("./").ok_or_else(garbled)?),
+                ("all", _) => {
+                    found.all.insert(line.strip_prefix("./").ok_or_else(garbled)?.to_owned());
+                }
                 _ => return Err(garbled()),
             }
         }
-        if part == "end" { Ok((there, all)) } else { Err(garbled()) }
+        if part == "end" { Ok(found) } else { Err(garbled()) }
     }
 
-    fn compare(
-        &self,
-        is_absent: bool,
-        there: &BTreeMap<String, There>,
-        all: &[&str],
-    ) -> Result<Changes, Failure> {
+    fn compare(&self, Found { is_absent, there, all }: &Found) -> Result<Changes, Failure> {
         let mut changes = Changes {
             answer: Answer { path: self.place.path.clone(), ..Answer::default() },
             ..Changes::default()
         };
         let mut seen = String::new();
-        if is_absent {
+        if *is_absent {
             changes.diff.push_str("+ ./\n");
         }
         self.remove(all, &mut changes);
@@ -285,6 +319,7 @@ impl Tree {
                     ("f", changes.sent.len() - 1)
                 }
             };
+            changes.made.push(index);
             let own = self.ownership(same_kind);
             let _ = writeln!(changes.list, "{what}/{:05o}/{own}/{number}/{name}", entry.mode);
             let sign = if found.is_some() { "~" } else { "+" };
@@ -296,27 +331,25 @@ impl Tree {
                 changes.answer.added += 1;
             }
         }
-        let kind = if is_absent { "absent" } else { "directory" };
+        let kind = if *is_absent { "absent" } else { "directory" };
         changes.pre =
             json!({ "type": kind, "sha256": sha256(seen.as_bytes()), "removed": changes.answer.removed });
         Ok(changes)
     }
 
     /// Notes what is there and shall not be: whole folders at once, unless something excluded is in them.
-    fn remove(&self, all: &[&str], changes: &mut Changes) {
+    fn remove(&self, all: &BTreeSet<String>, changes: &mut Changes) {
         let wanted: BTreeSet<&str> = self.source.entries.iter().map(|entry| entry.name.as_str()).collect();
         let mut kept: BTreeSet<&str> = BTreeSet::new();
         for name in all.iter().filter(|name| is_excluded(&self.excluded, name)) {
-            let mut name = *name;
+            let mut name = name.as_str();
             while kept.insert(name) {
                 let Some((parent, _)) = name.rsplit_once('/') else { break };
                 name = parent;
             }
         }
-        let mut sorted = all.to_vec();
-        sorted.sort_unstable();
         let mut removed: BTreeSet<&str> = BTreeSet::new();
-        for name in sorted {
+        for name in all.iter().map(String::as_str) {
             let is_gone = || name.match_indices('/').any(|(at, _)| removed.contains(&name[..at]));
             if wanted.contains(name) || kept.contains(name) || is_gone() {
                 continue;
@@ -325,6 +358,7 @@ impl Tree {
             let _ = writeln!(changes.list, "x/-/-/-/{name}");
             let _ = writeln!(changes.diff, "- {name}");
             changes.answer.removed += 1;
+            changes.gone.push(name.to_owned());
         }
     }
 
@@ -389,7 +423,9 @@ impl Effect for Tree {
             None => &self.look(permit).await?,
         };
         let contents = || {
-            let entry = |index: &usize| self.source.entries[*index].content.as_deref().unwrap_or_default();
+            let entry = |index: &usize| {
+                self.source.entries[*index].content.as_ref().map_or(&[][..], |content| content.as_slice())
+            };
             changes.sent.iter().map(entry)
         };
         let mut archive = Archive::new(contents().map(<[u8]>::len).sum::<usize>() + changes.list.len());
@@ -399,10 +435,21 @@ impl Effect for Tree {
         }
         archive.add("end", b"");
         let token = token()?;
-        let arguments = [self.place.path.as_str(), &token, if self.parents { "1" } else { "" }, "755"];
+        let path = changes.real.as_deref().unwrap_or(&self.place.path);
+        let arguments = [path, &token, if self.parents { "1" } else { "" }, "755"];
         self.place.run(permit, Script::Unpack, &arguments, archive.finish().into(), 1024).await?;
         Ok(Done::changed(changes.answer.clone()))
     }
+}
+
+/// Takes the path behind all links off what the host said, where it is another one.
+fn behind_links(text: &str) -> (Option<&str>, &str) {
+    let told = || {
+        let (length, rest) = text.strip_prefix("real ")?.split_once('\n')?;
+        let (real, rest) = rest.split_at_checked(length.parse().ok()?)?;
+        Some((real, rest.strip_prefix('\n')?))
+    };
+    told().map_or((None, text), |(real, rest)| (Some(real), rest))
 }
 
 /// Whether a glob names it or something above it; a glob without `/` is about names in any folder.
@@ -497,7 +544,12 @@ fn read(
         let sum = leaf.content.as_ref().map(|content| sha256(content)).unwrap_or_default();
         source.bytes += leaf.content.as_ref().map_or(0, Vec::len);
         let _ = writeln!(digest, "{mode:o} {sum} {}", leaf.name);
-        source.entries.push(Entry { name: leaf.name, content: leaf.content, sha256: sum, mode });
+        source.entries.push(Entry {
+            name: leaf.name,
+            content: leaf.content.map(Arc::new),
+            sha256: sum,
+            mode,
+        });
     }
     source.digest = sha256(digest.as_bytes());
     Ok(source)

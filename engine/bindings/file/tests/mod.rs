@@ -1,6 +1,8 @@
 //! Every function against the real shell of this machine, through the gate, in a temporary folder.
 
 mod entry;
+mod links;
+mod plans;
 mod put;
 mod read;
 mod text;
@@ -158,6 +160,15 @@ impl Ran {
 
     fn reason(&self) -> String {
         self.failure().details["reason"].as_str().unwrap_or_default().to_owned()
+    }
+
+    /// Returns the states that were seen before each effect that writes.
+    fn states(&self) -> Vec<serde_json::Value> {
+        let of = |event: &Event| match event {
+            Event::Forecast { pre, .. } | Event::Intent { pre, .. } => Some(pre.clone()),
+            _ => None,
+        };
+        self.events.iter().filter_map(of).collect()
     }
 
     fn json(&self) -> String {

@@ -368,17 +368,10 @@ fn in_a_plan_each_effect_sees_what_the_one_before_promised() {
         link_ensure(h, dir + "/old", "conf");
         link_ensure(h, dir + "/old", "conf");
     "#;
-    let states = |ran: &Ran| -> Vec<_> {
-        let of = |event: &Event| match event {
-            Event::Forecast { pre, .. } | Event::Intent { pre, .. } => Some(pre.clone()),
-            _ => None,
-        };
-        ran.events.iter().filter_map(of).collect()
-    };
     let planned = lab.plan(script);
     let applied = lab.apply(script);
     assert_eq!((planned.changes(), applied.changes()), (8, 8));
-    assert_eq!(states(&planned), states(&applied), "a plan can be applied");
+    assert_eq!(planned.states(), applied.states(), "a plan can be applied");
     assert_eq!(planned.diff(), applied.diff());
 }
 
