@@ -14,6 +14,7 @@ mod permission;
 mod plan;
 mod replay;
 mod secrets;
+mod terminal;
 
 use std::collections::BTreeMap;
 use std::process::Child;
