@@ -136,10 +136,13 @@ impl<E: Effect> Placed<'_, E> {
 
     pub(super) async fn live(self) -> Result<Answered<E::Output>, Halt> {
         let gate = self.gate();
-        gate.authority.check(E::NAME, &self.target, gate.ask.as_ref())?;
+        let ask = |question: &str| gate.confirm(question);
+        // Without an answer because the run has to end, that is what stops it.
+        let refused = |stop| gate.cancellation.reason().unwrap_or(stop);
+        gate.authority.check(E::NAME, &self.target, &ask).map_err(refused)?;
         let planned = gate.mode == Mode::Plan;
         if E::KIND.writes() && !planned {
-            gate.authority.check_write(&self.target, gate.ask.as_ref())?;
+            gate.authority.check_write(&self.target, &ask).map_err(refused)?;
         }
         let permit = Permit::new(gate, &self.address, &self.target);
         let begun = Instant::now();

@@ -132,3 +132,28 @@ fn a_no_stops_the_run() {
         assert!(ledger(&project).is_empty());
     }
 }
+
+#[test]
+fn a_run_that_waits_for_an_answer_ends_when_it_is_told_to_or_takes_too_long() {
+    for how in ["Ctrl-C", "another process", "time-out"] {
+        for (project, question) in asking() {
+            let text = project.read("runbooks/shows.rhai");
+            let limits = "const LIMITS = #{ timeout: \"2s\" };\n";
+            if how == "time-out" {
+                project.write("runbooks/shows.rhai", &format!("{limits}{text}"));
+            }
+            let mut terminal = Terminal::start(&project, &["run", "shows"]);
+            terminal.shows(question);
+            match how {
+                "Ctrl-C" => terminal.types(CTRL_C),
+                "another process" => {
+                    super::call(&project, ["cancel", "1"]).success();
+                }
+                _ => {}
+            }
+            let (_, screen) = terminal.ends(5);
+            assert!(screen.is_tidy() && !screen.has("--allow"), "{how}\n{screen:?}");
+            assert!(ledger(&project).is_empty());
+        }
+    }
+}
