@@ -179,8 +179,6 @@ impl Session {
         if let Some(stop) = gate.cancellation.reason() {
             return Err(stop.into());
         }
-        gate.recorder.check()?;
-
         let target = effect.target();
         let mut body = serde_json::to_value(effect).map_err(|error| invalid(error.to_string()))?;
         gate.redactor.json(&mut body);
