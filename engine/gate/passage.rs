@@ -26,6 +26,8 @@ pub(super) struct Placed<'a, E: Effect> {
     pub(super) target: Target,
     pub(super) request: Request,
     pub(super) site: Option<Site>,
+    /// Whether it was begun before the run was interrupted, so that what it asks for may be there already.
+    pub(super) is_begun: bool,
 }
 
 impl<E: Effect> Placed<'_, E> {
@@ -83,7 +85,7 @@ impl<E: Effect> Placed<'_, E> {
             }
             None if self.gate().replay => Err(Stop::ReplayEnds(self.address.clone()).into()),
             None if E::KIND == Kind::Act => self.in_doubt(&recorded.pre).await,
-            Some(_) | None => self.live().await,
+            Some(_) | None => Self { is_begun: true, ..self }.live().await,
         }
     }
 
@@ -163,7 +165,10 @@ impl<E: Effect> Placed<'_, E> {
                 if planned {
                     return self.forecast(seen).await;
                 }
-                self.compare_with_plan(Some(&seen.pre), seen.changes)?;
+                // The state that a plan was made for is gone once its own effect has changed it.
+                if seen.changes || !self.is_begun {
+                    self.compare_with_plan(Some(&seen.pre), seen.changes)?;
+                }
                 if seen.changes {
                     self.intent(seen.pre.clone(), true).await?;
                     let result = self.within(&permit, &seen).await;

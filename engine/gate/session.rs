@@ -189,7 +189,7 @@ impl Session {
             request: body,
             site: site.clone(),
         };
-        let placed = Placed { session: self, effect, address, target, request, site };
+        let placed = Placed { session: self, effect, address, target, request, site, is_begun: false };
 
         match gate.journal.take(&placed.address) {
             Some(recorded) => placed.recall(recorded).await,
