@@ -324,6 +324,55 @@ fn half_a_content_does_not_become_live() {
 }
 
 #[test]
+fn an_edit_keeps_what_somebody_else_writes_meanwhile() {
+    let lab = Lab::new();
+    lab.file("a", "one\n");
+    for (name, theirs) in [("a", "two\n"), ("new", "mine\n")] {
+        let path = lab.at(name).to_str().unwrap().replace('\'', "'\\''");
+        // A validation that writes stands for somebody who writes at the worst moment.
+        let validate = format!("printf '{theirs}' >'{path}'; true %s");
+        let options = format!("#{{ create: true, validate: {} }}", serde_json::to_string(&validate).unwrap());
+        let ran = lab.apply(&format!(r#"line_ensure("localhost", dir + "/{name}", "line", {options})"#));
+        assert_eq!((ran.reason().as_str(), lab.read(name).as_str()), ("meanwhile", theirs), "{name}");
+    }
+    assert_eq!(lab.names(), ["a", "new"]);
+}
+
+#[test]
+fn a_file_that_may_not_be_read_is_not_replaced() {
+    let lab = Lab::new();
+    lab.file("open/a", "x");
+    let is_root = rustix::process::geteuid().is_root();
+    if is_root && !Path::new("/usr/bin/sudo").exists() {
+        return;
+    }
+    for (path, mode) in [(lab.dir.path().to_owned(), 0o755), (lab.at(""), 0o755), (lab.at("open"), 0o777)] {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    }
+    // Its folder lets everyone put another file in its place.
+    fs::set_permissions(lab.at("open/a"), fs::Permissions::from_mode(if is_root { 0o600 } else { 0 }))
+        .unwrap();
+    let options = if is_root { r#"#{ sudo: "nobody" }"# } else { "#{ }" };
+    for content in ["x", "y"] {
+        let ran = lab.apply(&format!(r#"file_put("localhost", dir + "/open/a", "{content}", {options})"#));
+        assert_eq!(ran.reason(), "denied");
+    }
+    fs::set_permissions(lab.at("open/a"), fs::Permissions::from_mode(0o600)).unwrap();
+    assert_eq!(lab.read("open/a"), "x");
+}
+
+#[test]
+fn a_run_that_was_cancelled_begins_nothing_more() {
+    let lab = Lab::new();
+    let session = lab.session(Mode::Apply);
+    session.gate().cancellation.cancel(crate::gate::Stop::Cancelled { by: "op".to_owned() });
+    let ran = lab.run_session(session, r#"try { file_put("localhost", dir + "/a", "x") } catch { } 1"#);
+    assert!(ran.result.is_err());
+    let begun = ran.events.iter().any(|event| matches!(event, Event::Intent { .. }));
+    assert!(!begun && lab.names().is_empty(), "{:?}", ran.events);
+}
+
+#[test]
 fn a_cancelled_write_leaves_nothing_behind() {
     let lab = Lab::new();
     lab.file("a", "old");
