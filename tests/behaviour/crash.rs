@@ -9,7 +9,7 @@ use nlrun::model::run::Status;
 use serde_json::Value;
 
 use super::{HOSTS, call, events, finish, ledger, store, verified};
-use crate::support::project::Project;
+use crate::support::project::{Project, until};
 
 /// Reads, ensures, acts, a fan-out with clean-ups, an act on many hosts, a lock, a caught failure.
 const RUNBOOK: &str = r#"
@@ -249,4 +249,28 @@ fn an_act_in_doubt_waits_for_a_decision_and_names_both_answers() {
     let output = call(&project, ["resume", "1", "--done", "1"]).ends(1);
     assert!(output.stderr.contains("nobody knows what it answered"), "{}", output.stderr);
     assert_eq!(verified(&store(&project), 1), Status::Failed);
+}
+
+#[test]
+fn the_intent_of_an_ensure_is_on_disk_before_it_is_performed() {
+    let project = Project::new().runbook("puts", "");
+    let target = project.path("target");
+    let text = format!(
+        r#"const NEEDS = ["file.put"];
+        file_put("localhost", "{}", "new", #{{ validate: "echo %s > begun; until test -e go; do sleep 0.01; done" }});"#,
+        target.display()
+    );
+    project.write("runbooks/puts.rhai", &text);
+    let mut child = project.spawn(["run", "puts"]);
+    until("the write has begun", || project.path("begun").exists());
+    let begun = events(&store(&project), 1);
+    let is_intent =
+        |event: &Event| matches!(event, Event::Intent { request, .. } if request.effect == "file.put");
+    assert!(begun.iter().any(is_intent), "{begun:?}");
+    assert!(!target.exists());
+    child.kill().unwrap();
+    finish(child);
+    project.write("go", "");
+    call(&project, ["resume", "1"]).success();
+    assert_eq!(project.read("target"), "new");
 }

@@ -15,6 +15,7 @@ mod plan;
 mod replay;
 mod secrets;
 mod terminal;
+mod wait;
 
 use std::collections::BTreeMap;
 use std::process::Child;
