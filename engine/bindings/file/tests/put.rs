@@ -349,9 +349,11 @@ fn a_file_that_may_not_be_read_is_not_replaced() {
     for (path, mode) in [(lab.dir.path().to_owned(), 0o755), (lab.at(""), 0o755), (lab.at("open"), 0o777)] {
         fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
     }
-    // Its folder lets everyone put another file in its place.
-    fs::set_permissions(lab.at("open/a"), fs::Permissions::from_mode(if is_root { 0o600 } else { 0 }))
-        .unwrap();
+    // Neither its folder nor its owner keeps another file from its place.
+    if is_root {
+        std::os::unix::fs::chown(lab.at("open/a"), Some(65534), Some(65534)).unwrap();
+    }
+    fs::set_permissions(lab.at("open/a"), fs::Permissions::from_mode(0o000)).unwrap();
     let options = if is_root { r#"#{ sudo: "nobody" }"# } else { "#{ }" };
     for content in ["x", "y"] {
         let ran = lab.apply(&format!(r#"file_put("localhost", dir + "/open/a", "{content}", {options})"#));
