@@ -5,6 +5,7 @@ mod cancel;
 mod control;
 mod crash;
 mod failure;
+mod file;
 mod full;
 mod holder;
 mod hostile;

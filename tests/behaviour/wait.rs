@@ -1,7 +1,6 @@
 //! Waiting for hosts and ports, and restarting a host whose boot id is a file that the test writes.
 
 use std::net::TcpListener;
-use std::os::unix::fs::PermissionsExt as _;
 
 use nlrun::model::run::Status;
 
@@ -12,14 +11,11 @@ use crate::support::sshd::Sshd;
 /// A project on whose hosts `cat` tells the boot id that stands in the file `boot_id`.
 fn project(body: &str) -> Project {
     let text = format!("const NEEDS = [\"host.reboot\", \"port.wait\", \"ssh.wait\"];\n{body}");
-    let project = Project::new().inventory(HOSTS).runbook("waits", &text).file("boot_id", "before\n").file(
-        "bin/cat",
-        "#!/bin/sh\ncase $1 in */boot_id) exec /bin/cat boot_id;; *) exec /bin/cat \"$@\";; esac\n",
-    );
-    let program = std::fs::Permissions::from_mode(0o755);
-    std::fs::set_permissions(project.path("bin/cat"), program).unwrap();
-    let path = format!("{}:/usr/sbin:/usr/bin:/sbin:/bin", project.path("bin").display());
-    project.variable("PATH", &path)
+    Project::new()
+        .inventory(HOSTS)
+        .runbook("waits", &text)
+        .file("boot_id", "before\n")
+        .program("cat", "case $1 in */boot_id) exec /bin/cat boot_id;; *) exec /bin/cat \"$@\";; esac")
 }
 
 fn run(project: &Project) -> Output {
@@ -99,21 +95,49 @@ fn plan_mode_looks_once_and_does_not_wait() {
     assert!(output.stderr.contains("wait_port"), "{}", output.stderr);
 }
 
-#[test]
-fn a_wrong_key_does_not_become_right_by_waiting() {
-    let Some(sshd) = Sshd::start() else { return };
-    let project = project("try { wait_ssh(\"there\", \"2s\") } catch (e) { print(e.kind) }");
-    let inventory = format!(
+/// Writes an inventory whose host `there` is this server.
+fn inventory(project: &Project, sshd: &Sshd) {
+    let text = format!(
         "hosts:\n  there: {{address: 127.0.0.1, port: {}, user: {}, identity_files: ['{}']}}\n",
         sshd.port,
         sshd.user,
         sshd.client_key().display()
     );
-    project.write("inventory/hosts.yaml", &inventory);
+    project.write("inventory/hosts.yaml", &text);
+}
+
+fn trust(project: &Project, sshd: &Sshd) {
+    project.write("../home/.ssh/known_hosts", &std::fs::read_to_string(sshd.known_hosts()).unwrap());
+}
+
+#[test]
+fn a_connection_that_goes_down_with_the_host_is_no_failure() {
+    // The server's process for us is killed before it can tell how the command ended.
+    let force = "ForceCommand cd FOLDER; PATH=FOLDER/bin:$PATH; case $SSH_ORIGINAL_COMMAND in \
+                 *restart-now*) echo after >boot_id; kill -9 $PPID; sleep 9;; esac; exec /bin/sh -c \"$SSH_ORIGINAL_COMMAND\"";
+    let Some(sshd) = Sshd::builder().config(force).start() else { return };
+    let project = project(
+        r#"let done = host_reboot("there", #{ command: "restart-now", timeout: "20s" });
+        print(`${done.before_boot_id} ${done.after_boot_id}`);"#,
+    );
+    inventory(&project, &sshd);
+    trust(&project, &sshd);
+    std::fs::create_dir(sshd.folder().join("bin")).unwrap();
+    for name in ["boot_id", "bin/cat"] {
+        std::fs::copy(project.path(name), sshd.folder().join(name)).unwrap();
+    }
+    let output = run(&project).success();
+    assert!(output.stdout.contains("before after"), "{}", output.stdout);
+}
+
+#[test]
+fn a_wrong_key_does_not_become_right_by_waiting() {
+    let Some(sshd) = Sshd::start() else { return };
+    let project = project("try { wait_ssh(\"there\", \"2s\") } catch (e) { print(e.kind) }");
+    inventory(&project, &sshd);
     let output = run(&project).success();
     assert!(output.stdout.contains("host_key"), "{}", output.stdout);
-    let known = std::fs::read_to_string(sshd.known_hosts()).unwrap();
-    project.write("../home/.ssh/known_hosts", &known);
+    trust(&project, &sshd);
     let output = run(&project).success();
     assert!(output.stdout.trim().is_empty(), "{output:?}");
 }
