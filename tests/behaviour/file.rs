@@ -42,3 +42,12 @@ fn what_cannot_be_kept_or_owned_as_wanted_is_not_replaced() {
         assert_eq!(left, 1, "{name}");
     }
 }
+
+#[test]
+fn a_file_that_may_not_be_read_is_not_replaced() {
+    let script = "case $(readlink /proc/self/fd/0) in */target) exit 1;; esac; exec /usr/bin/sha256sum";
+    let project = project("").file("target", "old").program("sha256sum", script);
+    let output = call(&project, ["run", "puts"]).ends(1);
+    assert!(output.stderr.contains("permission denied"), "{}", output.stderr);
+    assert_eq!(project.read("target"), "old");
+}
