@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::gate::effect::{Done, Doubt, Effect, Kept, Seen};
 use crate::gate::journal::Recorded;
-use crate::gate::permit::{cancelled, failure, invalid};
+use crate::gate::permit::{cancelled, invalid};
 use crate::gate::redactor::Redactor;
 use crate::gate::stop::describe;
 use crate::gate::{Answered, Gate, Session, UNKNOWN_OUTCOME, sentence};
@@ -217,7 +217,7 @@ impl<E: Effect> Placed<'_, E> {
         if durable { recorder.append_durable(event).await } else { recorder.append(event).await }
     }
 
-    /// Performs under the effect's own limit; what hangs in spite of a cancelled run is dropped after a while.
+    /// Performs; what hangs in spite of a cancelled run is dropped after a while.
     async fn within(&self, permit: &Permit<'_>, seen: &Seen<E::Output>) -> Result<Done<E::Output>, Failure> {
         let gate = self.gate();
         let hangs = async {
@@ -225,21 +225,8 @@ impl<E: Effect> Placed<'_, E> {
             // Longer than a transport takes to end a remote process group with TERM and then KILL.
             tokio::time::sleep(std::time::Duration::from_secs(10)).await;
         };
-        let limit = async {
-            match self.effect.timeout() {
-                Some(limit) => {
-                    tokio::time::sleep(limit).await;
-                    limit.as_secs()
-                }
-                None => std::future::pending().await,
-            }
-        };
         tokio::select! {
             result = self.effect.perform(permit, seen) => result,
-            seconds = limit => {
-                let fault = crate::world::transport::Fault::TimedOut { seconds };
-                Err(failure(fault, self.target.host().unwrap_or_default()))
-            }
             () = hangs => Err(cancelled()),
         }
     }
