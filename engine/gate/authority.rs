@@ -244,6 +244,12 @@ mod tests {
         assert!(run.check_write(&host("c"), &says(None)).is_err());
         run.selected_all(9);
         assert!(run.check_write(&host("a"), &says(None)).is_err());
+        {
+            // A clean-up puts right what was changed, whatever was said, and changes nothing else.
+            let _cleaning = Cleaning::begin();
+            assert!(run.check_write(&host("a"), &says(None)).is_ok());
+            assert!(run.check_write(&host("c"), &says(Some(true))).is_err());
+        }
         assert!(run.check_write(&host("a"), &says(Some(true))).is_ok());
         assert!(run.check_write(&host("a"), &says(None)).is_ok());
     }

@@ -229,3 +229,21 @@ fn a_run_that_died_right_after_it_was_cancelled_does_nothing_more_but_clean_up()
     assert_eq!(ledger(&project).into_keys().collect::<Vec<_>>(), ["cleaned", "one"]);
     assert_eq!(verified(&store, 1), Status::Cancelled);
 }
+
+#[test]
+fn a_run_that_sleeps_wakes_up_to_end() {
+    let text = "const NEEDS = [\"ssh.exec\"];\nssh_exec(\"h1\", \"echo begun >> done\");\nsleep(\"1h\");";
+    let project = Project::new().inventory(HOSTS).runbook("sleeps", text);
+    let child = project.spawn(["run", "sleeps"]);
+    until("it sleeps", || {
+        ledger(&project).contains_key("begun")
+            && super::events(&store(&project), 1)
+                .iter()
+                .any(|event| matches!(event, Event::Intent { request, .. } if request.effect != "ssh.exec"))
+    });
+    let begun = std::time::Instant::now();
+    send(&child, Signal::INT);
+    finish(child).ends(5);
+    // What hangs in spite of a cancel is dropped after ten seconds; a sleep does not hang.
+    assert!(begun.elapsed().as_secs() < 8, "{:?}", begun.elapsed());
+}
