@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use nlrun::model::address::Address;
 use nlrun::model::event::{Event, Verdict};
-use nlrun::model::run::Status;
+use nlrun::model::run::{RunId, Status};
 use serde_json::Value;
 
 use super::{HOSTS, call, events, finish, ledger, store, verified};
@@ -273,4 +273,24 @@ fn the_intent_of_an_ensure_is_on_disk_before_it_is_performed() {
     project.write("go", "");
     call(&project, ["resume", "1"]).success();
     assert_eq!(project.read("target"), "new");
+}
+
+#[test]
+fn a_script_that_ends_without_asking_for_all_that_is_recorded_is_stopped() {
+    let text = "const NEEDS = [\"ssh.exec\"];\nssh_exec(\"localhost\", \"echo act >> done\");";
+    let project = Project::new().runbook("once", text);
+    let mut command = project.command(["run", "once"]);
+    let child = command.env("NLRUN_TEST_KILL_AFTER", "3").stdout(std::process::Stdio::null());
+    assert_eq!(finish(child.spawn().unwrap()).code, -1);
+    let store = store(&project);
+    let log = store.log(store.claim(RunId(1)).unwrap(), None);
+    for mut event in events(&store, 1) {
+        if let Event::Intent { address, .. } | Event::Outcome { address, .. } = &mut event {
+            *address = Address::parse("99");
+            log.append_durable_blocking(event).unwrap();
+        }
+    }
+    drop(log);
+    let output = call(&project, ["resume", "1"]).ends(3);
+    assert!(output.stderr.contains("the journal has act `ssh.exec` at 99"), "{}", output.stderr);
 }

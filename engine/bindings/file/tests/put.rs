@@ -280,6 +280,26 @@ fn a_secret_in_an_answer_is_for_the_script_and_not_for_the_log() {
 }
 
 #[test]
+fn a_secret_in_a_name_or_across_an_edge_is_not_recorded() {
+    let lab = Lab::new();
+    lab.secret("db", "correct horse battery");
+    lab.file("correct horse battery", "x".repeat(65530) + "correct horse battery");
+    let session = lab.session(Mode::Apply);
+    let gate = session.gate().clone();
+    let script = r#"secret("db"); let p = dir + "/correct horse battery";
+        file_read("localhost", p); file_fetch("localhost", p, "correct horse battery"); file_put("localhost", p, "new")"#;
+    let ran = lab.run_session(session, script);
+    assert_eq!(ran.changes(), 1);
+    assert!(ran.json().contains("/«secret:db»") && !ran.json().contains("correct horse"), "{}", ran.json());
+    let (reader, run) = (gate.store.reader().unwrap(), gate.recorder.run());
+    let mut kept = Vec::new();
+    for record in reader.events(run, crate::model::run::Seq(0), 1000).unwrap() {
+        kept.extend(reader.bytes(run, record.seq).unwrap_or_default());
+    }
+    assert!(kept.len() > 65530 && !String::from_utf8_lossy(&kept).contains("horse"));
+}
+
+#[test]
 fn a_template_is_rendered_for_each_host() {
     let lab = Lab::new();
     lab.source("templates/h.j2", "{{ inventory_hostname }} {{ role }} {{ n }}\n");
