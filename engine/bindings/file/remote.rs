@@ -393,7 +393,7 @@ pub(super) fn token() -> Result<String, Failure> {
 mod tests {
     use std::io::Write as _;
     use std::path::Path;
-    use std::process::{Command, Stdio};
+    use std::process::{Command as Program, Stdio};
 
     use super::*;
 
@@ -410,7 +410,7 @@ mod tests {
         }
         let path = folder.join("a").display().to_string();
         let sum = crate::store::sha256(b"0123456789");
-        let mut shell = Command::new("/bin/sh")
+        let mut shell = Program::new("/bin/sh")
             .args([
                 "-c",
                 &format!("{PRELUDE}{PUT}"),
