@@ -56,7 +56,7 @@ impl Effect for Approve {
     }
 
     async fn perform(&self, permit: &Permit<'_>, _seen: &Seen<bool>) -> Result<Done<bool>, Failure> {
-        match permit.confirm(&self.question) {
+        match permit.confirm(&self.question)? {
             Some(answer) => Ok(Done::ok(answer)),
             None => Err(Failure {
                 kind: "not_approved".to_owned(),

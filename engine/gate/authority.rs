@@ -11,18 +11,21 @@ use crate::model::effect::Target;
 
 /// Asks the person at the terminal a question that wants yes or no; `None` when nobody can be asked.
 pub trait Ask: Send + Sync {
-    /// Returns the answer.
-    fn confirm(&self, question: &str) -> Option<bool>;
+    /// Returns the answer; waits for one only until the run has to end.
+    fn confirm(&self, question: &str, has_to_end: &dyn Fn() -> bool) -> Option<bool>;
 }
 
 /// Nobody is there.
 pub struct Nobody;
 
 impl Ask for Nobody {
-    fn confirm(&self, _question: &str) -> Option<bool> {
+    fn confirm(&self, _question: &str, _has_to_end: &dyn Fn() -> bool) -> Option<bool> {
         None
     }
 }
+
+/// How the gate asks that person: within the time that the run has.
+pub(super) type Asking<'a> = &'a dyn Fn(&str) -> Option<bool>;
 
 /// Whether the script selected every host of the inventory, and what a person says to that.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -85,7 +88,7 @@ impl Authority {
     }
 
     /// Decides whether an effect may touch its target.
-    pub fn check(&self, effect: &str, target: &Target, ask: &dyn Ask) -> Result<(), Stop> {
+    pub(super) fn check(&self, effect: &str, target: &Target, ask: Asking<'_>) -> Result<(), Stop> {
         // What concerns only the run itself (the clock, a report, an approval) needs no permission.
         if *target == Target::Run {
             return Ok(());
@@ -105,7 +108,7 @@ impl Authority {
             }
             let question =
                 format!("`{}` has no NEEDS and wants `{line}`. Allow it for this run?", self.runbook);
-            return match ask.confirm(&question) {
+            return match ask(&question) {
                 Some(true) => {
                     allow.extend(line.parse::<Capability>());
                     Ok(())
@@ -125,7 +128,7 @@ impl Authority {
     }
 
     /// Decides whether one more host may be written to.
-    pub fn check_write(&self, target: &Target, ask: &dyn Ask) -> Result<(), Stop> {
+    pub(super) fn check_write(&self, target: &Target, ask: Asking<'_>) -> Result<(), Stop> {
         let Some(host) = target.host() else { return Ok(()) };
         {
             let mut written = self.written.lock();
@@ -149,7 +152,7 @@ impl Authority {
         if let Whole::Selected(count) = *whole {
             let question =
                 format!("`{}` is about to change all {count} hosts of the inventory. Go on?", self.runbook);
-            match ask.confirm(&question) {
+            match ask(&question) {
                 Some(true) => *whole = Whole::Approved,
                 Some(false) => return Err(Stop::NotApproved { question, answer: "refused".to_owned() }),
                 None => {
@@ -191,12 +194,8 @@ mod tests {
     use super::*;
     use std::sync::Arc;
 
-    struct Says(Option<bool>);
-
-    impl Ask for Says {
-        fn confirm(&self, _question: &str) -> Option<bool> {
-            self.0
-        }
+    fn says(answer: Option<bool>) -> impl Fn(&str) -> Option<bool> {
+        move |_| answer
     }
 
     fn host(name: &str) -> Target {
@@ -220,7 +219,7 @@ mod tests {
             (Some(&["ssh.exec"]), &["ssh.exec:a"], true),
         ];
         for (needs, grants, allowed) in cases {
-            let answer = authority(needs, grants).check("ssh.exec", &host("a"), &Says(Some(true)));
+            let answer = authority(needs, grants).check("ssh.exec", &host("a"), &says(Some(true)));
             assert_eq!(answer.is_ok(), allowed, "{needs:?} {grants:?}");
         }
     }
@@ -228,24 +227,30 @@ mod tests {
     #[test]
     fn without_needs_a_person_is_asked_once_and_silence_is_no() {
         let run = authority(None, &["*"]);
-        assert!(run.check("ssh.exec", &host("a"), &Says(None)).is_err());
-        assert!(run.check("ssh.exec", &host("a"), &Says(Some(false))).is_err());
-        assert!(run.check("ssh.exec", &host("a"), &Says(Some(true))).is_ok());
-        assert!(run.check("ssh.exec", &host("a"), &Says(None)).is_ok());
-        assert!(run.check("ssh.exec", &host("b"), &Says(None)).is_err());
+        assert!(run.check("ssh.exec", &host("a"), &says(None)).is_err());
+        assert!(run.check("ssh.exec", &host("a"), &says(Some(false))).is_err());
+        assert!(run.check("ssh.exec", &host("a"), &says(Some(true))).is_ok());
+        assert!(run.check("ssh.exec", &host("a"), &says(None)).is_ok());
+        assert!(run.check("ssh.exec", &host("b"), &says(None)).is_err());
         assert_eq!(run.allowed(), ["ssh.exec:a"]);
     }
 
     #[test]
     fn writing_stops_at_max_hosts_and_asks_before_the_whole_inventory() {
         let run = authority(Some(&["*"]), &["*"]);
-        assert!(run.check_write(&host("a"), &Nobody).is_ok());
-        assert!(run.check_write(&host("b"), &Nobody).is_ok());
-        assert!(run.check_write(&host("a"), &Nobody).is_ok());
-        assert!(run.check_write(&host("c"), &Nobody).is_err());
+        assert!(run.check_write(&host("a"), &says(None)).is_ok());
+        assert!(run.check_write(&host("b"), &says(None)).is_ok());
+        assert!(run.check_write(&host("a"), &says(None)).is_ok());
+        assert!(run.check_write(&host("c"), &says(None)).is_err());
         run.selected_all(9);
-        assert!(run.check_write(&host("a"), &Nobody).is_err());
-        assert!(run.check_write(&host("a"), &Says(Some(true))).is_ok());
-        assert!(run.check_write(&host("a"), &Nobody).is_ok());
+        assert!(run.check_write(&host("a"), &says(None)).is_err());
+        {
+            // A clean-up puts right what was changed, whatever was said, and changes nothing else.
+            let _cleaning = Cleaning::begin();
+            assert!(run.check_write(&host("a"), &says(None)).is_ok());
+            assert!(run.check_write(&host("c"), &says(Some(true))).is_err());
+        }
+        assert!(run.check_write(&host("a"), &says(Some(true))).is_ok());
+        assert!(run.check_write(&host("a"), &says(None)).is_ok());
     }
 }

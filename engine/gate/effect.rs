@@ -1,7 +1,5 @@
 //! An effect: one request to the world, and how it is observed, performed and found again after a crash.
 
-use std::time::Duration;
-
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -22,11 +20,6 @@ pub trait Effect: Serialize {
 
     /// Returns what a grant must cover.
     fn target(&self) -> Target;
-
-    /// Returns how long it may take, if it has a limit of its own.
-    fn timeout(&self) -> Option<Duration> {
-        None
-    }
 
     /// Looks at the world without changing it.
     ///

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::gate::effect::{Done, Doubt, Effect, Kept, Seen};
 use crate::gate::journal::Recorded;
-use crate::gate::permit::{cancelled, failure, invalid};
+use crate::gate::permit::{cancelled, invalid};
 use crate::gate::redactor::Redactor;
 use crate::gate::stop::describe;
 use crate::gate::{Answered, Gate, Session, UNKNOWN_OUTCOME, sentence};
@@ -27,6 +27,8 @@ pub(super) struct Placed<'a, E: Effect> {
     pub(super) target: Target,
     pub(super) request: Request,
     pub(super) site: Option<Site>,
+    /// Whether it was begun before the run was interrupted, so that what it asks for may be there already.
+    pub(super) is_begun: bool,
 }
 
 impl<E: Effect> Placed<'_, E> {
@@ -84,7 +86,7 @@ impl<E: Effect> Placed<'_, E> {
             }
             None if self.gate().replay => Err(Stop::ReplayEnds(self.address.clone()).into()),
             None if E::KIND == Kind::Act => self.in_doubt(&recorded.pre).await,
-            Some(_) | None => self.live().await,
+            Some(_) | None => Self { is_begun: true, ..self }.live().await,
         }
     }
 
@@ -140,10 +142,13 @@ impl<E: Effect> Placed<'_, E> {
         if let Some(stop) = gate.doubts.stop().filter(|_| E::KIND.writes()) {
             return Err(stop.into());
         }
-        gate.authority.check(E::NAME, &self.target, gate.ask.as_ref())?;
+        let ask = |question: &str| gate.confirm(question);
+        // Without an answer because the run has to end, that is what stops it.
+        let refused = |stop| gate.cancellation.reason().unwrap_or(stop);
+        gate.authority.check(E::NAME, &self.target, &ask).map_err(refused)?;
         let planned = gate.mode == Mode::Plan;
         if E::KIND.writes() && !planned {
-            gate.authority.check_write(&self.target, gate.ask.as_ref())?;
+            gate.authority.check_write(&self.target, &ask).map_err(refused)?;
         }
         let permit = Permit::new(gate, &self.address, &self.target);
         let begun = Instant::now();
@@ -164,7 +169,10 @@ impl<E: Effect> Placed<'_, E> {
                 if planned {
                     return self.forecast(seen).await;
                 }
-                self.compare_with_plan(Some(&seen.pre), seen.changes)?;
+                // The state that a plan was made for is gone once its own effect has changed it.
+                if seen.changes || !self.is_begun {
+                    self.compare_with_plan(Some(&seen.pre), seen.changes)?;
+                }
                 if seen.changes {
                     self.intent(seen.pre.clone(), true).await?;
                     let result = self.within(&permit, &seen).await;
@@ -213,7 +221,7 @@ impl<E: Effect> Placed<'_, E> {
         if durable { recorder.append_durable(event).await } else { recorder.append(event).await }
     }
 
-    /// Performs under the effect's own limit; what hangs in spite of a cancelled run is dropped after a while.
+    /// Performs; what hangs in spite of a cancelled run is dropped after a while.
     async fn within(&self, permit: &Permit<'_>, seen: &Seen<E::Output>) -> Result<Done<E::Output>, Failure> {
         let gate = self.gate();
         let hangs = async {
@@ -221,21 +229,8 @@ impl<E: Effect> Placed<'_, E> {
             // Longer than a transport takes to end a remote process group with TERM and then KILL.
             tokio::time::sleep(std::time::Duration::from_secs(10)).await;
         };
-        let limit = async {
-            match self.effect.timeout() {
-                Some(limit) => {
-                    tokio::time::sleep(limit).await;
-                    limit.as_secs()
-                }
-                None => std::future::pending().await,
-            }
-        };
         tokio::select! {
             result = self.effect.perform(permit, seen) => result,
-            seconds = limit => {
-                let fault = crate::world::transport::Fault::TimedOut { seconds };
-                Err(failure(fault, self.target.host().unwrap_or_default()))
-            }
             () = hangs => Err(cancelled()),
         }
     }

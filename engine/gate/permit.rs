@@ -137,8 +137,12 @@ impl<'a> Permit<'a> {
     }
 
     /// Asks the person at the terminal; `None` when nobody is there.
-    pub fn confirm(&self, question: &str) -> Option<bool> {
-        self.gate.ask.confirm(&self.gate.redactor.text(question))
+    pub fn confirm(&self, question: &str) -> Result<Option<bool>, Failure> {
+        let answer = self.gate.confirm(&self.gate.redactor.text(question));
+        if answer.is_none() && self.gate.cancellation.reason().is_some() {
+            return Err(cancelled());
+        }
+        Ok(answer)
     }
 
     /// Returns the current instant.
@@ -150,7 +154,7 @@ impl<'a> Permit<'a> {
     pub fn may(&self, effect: &str, path: &str) -> bool {
         let Target::Host { host, groups, .. } = self.target else { return false };
         let target = Target::Host { host: host.clone(), groups: groups.clone(), path: Some(path.to_owned()) };
-        self.gate.authority.check(effect, &target, self.gate.ask.as_ref()).is_ok()
+        self.gate.authority.check(effect, &target, &|question| self.gate.confirm(question)).is_ok()
     }
 
     /// Returns what an earlier effect of this plan promised for a path of the effect's host.

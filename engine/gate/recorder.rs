@@ -81,7 +81,7 @@ impl Recorder {
     }
 
     /// Fails when something could not be written: nothing more may happen then.
-    pub(super) fn check(&self) -> Result<(), Stop> {
+    fn check(&self) -> Result<(), Stop> {
         match self {
             Self::Log(log) => log.check().map_err(unrecorded),
             Self::Replay { .. } => Ok(()),

@@ -469,6 +469,17 @@ mod tests {
     }
 
     #[test]
+    fn a_secret_that_is_learnt_while_a_stream_runs_is_hidden_from_then_on() {
+        let redactor = redactor(&[("a", "first one")]);
+        let (mut stream, mut out) = (redactor.stream(), Vec::new());
+        stream.push(b"first one, ", &mut out);
+        redactor.add(&secret("b", "second one")).unwrap();
+        assert!(stream.push(b"second one.", &mut out));
+        stream.finish(&mut out);
+        assert_eq!(String::from_utf8(out).unwrap(), "«secret:a», «secret:b».");
+    }
+
+    #[test]
     fn no_form_survives_any_chunking() {
         let mut random = Random(0x5eed_0001);
         for round in 0..60 {

@@ -185,8 +185,6 @@ impl Session {
         if let Some(stop) = gate.cancellation.reason() {
             return Err(stop.into());
         }
-        gate.recorder.check()?;
-
         let target = effect.target();
         let mut body = serde_json::to_value(effect).map_err(|error| invalid(error.to_string()))?;
         gate.redactor.json(&mut body);
@@ -197,7 +195,7 @@ impl Session {
             request: body,
             site: site.clone(),
         };
-        let placed = Placed { session: self, effect, address, target, request, site };
+        let placed = Placed { session: self, effect, address, target, request, site, is_begun: false };
 
         match gate.journal.take(&placed.address) {
             Some(recorded) => placed.recall(recorded).await,

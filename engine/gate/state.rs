@@ -112,6 +112,11 @@ impl Gate {
         Some(stop)
     }
 
+    /// Asks the person at the terminal; nobody answers for a run that has to end.
+    pub(super) fn confirm(&self, question: &str) -> Option<bool> {
+        self.ask.confirm(question, &|| self.cancellation.reason().is_some())
+    }
+
     /// Gives a secret that the run has read before, from its source.
     pub async fn secret_again(&self, name: &SecretName) -> Result<Secret, Failure> {
         self.secret(name).await

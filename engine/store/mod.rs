@@ -257,18 +257,29 @@ mod tests {
     #[tokio::test]
     async fn verify_names_the_first_broken_link() {
         let (_dir, store) = store(None);
-        for (sql, seq) in [
-            ("UPDATE events SET body = replace(body, '\"out\"', '\"err\"') WHERE id & 4294967295 = 2", 2),
-            ("DELETE FROM events WHERE id & 4294967295 = 3", 3),
-            ("UPDATE chunks SET data = x'00', codec = 0, length = 1 WHERE id & 4294967295 = 2", 2),
-            ("UPDATE runs SET status = 'done', summary = replace(summary, '\"done\"', '\"failed\"')", 5),
-            ("DELETE FROM events WHERE id & 4294967295 = 5", 5),
+        for (sql, seq, reason) in [
+            (
+                "UPDATE events SET body = replace(body, '\"out\"', '\"err\"') WHERE id & 4294967295 = 2",
+                2,
+                "was changed",
+            ),
+            ("UPDATE events SET at = at + 1 WHERE id & 4294967295 = 4", 4, "was changed"),
+            ("DELETE FROM events WHERE id & 4294967295 = 3", 3, "the event is missing"),
+            ("UPDATE chunks SET data = x'00', codec = 0, length = 1 WHERE id & 4294967295 = 2", 2, "bytes"),
+            ("DELETE FROM chunks WHERE id & 4294967295 = 3", 3, "bytes"),
+            (
+                "UPDATE runs SET status = 'done', summary = replace(summary, '\"done\"', '\"failed\"')",
+                5,
+                "the run row",
+            ),
+            ("DELETE FROM events WHERE id & 4294967295 = 5", 5, "at the end are missing"),
         ] {
             let run = finished(&store, "x", 150_000).await;
             let connection = connect(store.file(), OpenFlags::default()).unwrap();
             connection.execute(sql, []).unwrap();
             let broken = store.reader().unwrap().verify(run).unwrap().broken.expect(sql);
             assert_eq!(broken.seq, Seq(seq), "{sql}: {}", broken.reason);
+            assert!(broken.reason.contains(reason), "{sql}: {}", broken.reason);
             connection.execute_batch("DELETE FROM events; DELETE FROM chunks; DELETE FROM runs;").unwrap();
         }
     }
@@ -326,6 +337,54 @@ mod tests {
         assert!(store.search("word0", None, 9).unwrap().is_empty());
         assert!(!store.search("word5", None, 9).unwrap().is_empty());
         assert_eq!(reader.verify(runs[5]).unwrap().broken, None);
+    }
+
+    #[test]
+    fn the_chain_holds_each_event_at_its_place() {
+        let events = [(1_i64, 10_i64, "a"), (2, 10, "a"), (1, 11, "a"), (1, 10, "b")];
+        let links: std::collections::BTreeSet<[u8; 32]> = events
+            .iter()
+            .flat_map(|(id, at, body)| {
+                [[0; 32], [1; 32]].map(|before| writer::chain(&before, *id, *at, body))
+            })
+            .collect();
+        assert_eq!(links.len(), 8, "number, time, text and the link before it each make another link");
+    }
+
+    #[tokio::test]
+    async fn pruning_by_age_and_size_spares_the_young_and_who_is_still_held() {
+        let (_dir, store) = store(None);
+        let old = finished(&store, "old", 100_000).await;
+        let (claim, _) = store.create(&NewRun { start: start(), texts: vec![], plan: None }).unwrap();
+        let held = store.log(claim, None);
+        held.append_durable(ended()).await.unwrap();
+        let young = finished(&store, "young", 100_000).await;
+        let connection = connect(store.file(), OpenFlags::default()).unwrap();
+        let age = "UPDATE runs SET started_at = started_at - 7200000000 WHERE id <= ?1";
+        connection.execute(age, [held.run().0]).unwrap();
+        let prune = |keep: Keep| store.prune(&keep, false).unwrap().runs;
+        assert_eq!(prune(Keep { age: Some(86400), bytes: Some(1 << 30), ..Keep::default() }), []);
+        assert_eq!(prune(Keep { age: Some(3600), ..Keep::default() }), [old]);
+        let held_run = held.run();
+        drop(held);
+        assert_eq!(prune(Keep { age: Some(3600), ..Keep::default() }), [held_run]);
+        assert_eq!(prune(Keep { bytes: Some(1000), ..Keep::default() }), [young]);
+    }
+
+    #[tokio::test]
+    async fn a_backup_is_whole_and_writes_over_nothing() {
+        let (dir, store) = store(None);
+        let run = finished(&store, "x", 100_000).await;
+        let copy = dir.path().join("copy/nlrun.db");
+        std::fs::create_dir(dir.path().join("copy")).unwrap();
+        store.backup(&copy).unwrap();
+        let size = std::fs::metadata(&copy).unwrap().len();
+        finished(&store, "y", 100_000).await;
+        let again = store.backup(&copy);
+        assert!(matches!(again, Err(StoreError::File { .. })), "{again:?}");
+        assert_eq!(std::fs::metadata(&copy).unwrap().len(), size);
+        let copied = Store::open(&dir.path().join("copy"), &Options::default()).unwrap();
+        assert_eq!(copied.reader().unwrap().verify(run).unwrap().broken, None);
     }
 
     #[tokio::test]

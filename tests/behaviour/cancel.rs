@@ -2,6 +2,7 @@
 
 use std::process::Child;
 
+use nlrun::model::event::Event;
 use nlrun::model::run::{RunId, Status};
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -97,9 +98,7 @@ fn two_signals_end_the_run_at_once_and_it_says_what_it_left_behind() {
     let child = begin(&project, &marker);
     send(&child, Signal::INT);
     until("the first signal is seen", || {
-        super::events(&store(&project), 1)
-            .iter()
-            .any(|e| matches!(e, nlrun::model::event::Event::CancelAsked { .. }))
+        super::events(&store(&project), 1).iter().any(|e| matches!(e, Event::CancelAsked { .. }))
     });
     assert!(running(&marker) > 0);
     send(&child, Signal::INT);
@@ -209,4 +208,42 @@ fn a_cancelled_run_whose_process_dies_goes_on_only_with_its_clean_ups() {
         let group = rustix::process::getpgid(Some(pid)).unwrap_or(pid);
         let _ = rustix::process::kill_process_group(group, Signal::KILL);
     }
+}
+
+#[test]
+fn a_run_that_died_right_after_it_was_cancelled_does_nothing_more_but_clean_up() {
+    let text = r#"const NEEDS = ["ssh.exec"];
+        defer(|| ssh_exec("h1", "echo cleaned >> done"));
+        ssh_exec("h1", "echo one >> done");
+        ssh_exec("h1", "echo two >> done");"#;
+    let project = Project::new().inventory(HOSTS).runbook("acts", text);
+    let mut command = project.command(["run", "acts"]);
+    // Right after the outcome of the first act.
+    let child = command.env("NLRUN_TEST_KILL_AFTER", "4").stdout(std::process::Stdio::null()).spawn();
+    assert_eq!(finish(child.unwrap()).code, -1);
+    let store = store(&project);
+    let log = store.log(store.claim(RunId(1)).unwrap(), None);
+    log.append_durable_blocking(Event::CancelAsked { by: "Ctrl-C".to_owned(), now: false }).unwrap();
+    drop(log);
+    call(&project, ["resume", "1"]).ends(5);
+    assert_eq!(ledger(&project).into_keys().collect::<Vec<_>>(), ["cleaned", "one"]);
+    assert_eq!(verified(&store, 1), Status::Cancelled);
+}
+
+#[test]
+fn a_run_that_sleeps_wakes_up_to_end() {
+    let text = "const NEEDS = [\"ssh.exec\"];\nssh_exec(\"h1\", \"echo begun >> done\");\nsleep(\"1h\");";
+    let project = Project::new().inventory(HOSTS).runbook("sleeps", text);
+    let child = project.spawn(["run", "sleeps"]);
+    until("it sleeps", || {
+        ledger(&project).contains_key("begun")
+            && super::events(&store(&project), 1)
+                .iter()
+                .any(|event| matches!(event, Event::Intent { request, .. } if request.effect != "ssh.exec"))
+    });
+    let begun = std::time::Instant::now();
+    send(&child, Signal::INT);
+    finish(child).ends(5);
+    // What hangs in spite of a cancel is dropped after ten seconds; a sleep does not hang.
+    assert!(begun.elapsed().as_secs() < 8, "{:?}", begun.elapsed());
 }

@@ -5,11 +5,11 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use nlrun::model::address::Address;
 use nlrun::model::event::{Event, Verdict};
-use nlrun::model::run::Status;
+use nlrun::model::run::{RunId, Status};
 use serde_json::Value;
 
 use super::{HOSTS, call, events, finish, ledger, store, verified};
-use crate::support::project::Project;
+use crate::support::project::{Project, until};
 
 /// Reads, ensures, acts, a fan-out with clean-ups, an act on many hosts, a lock, a caught failure.
 const RUNBOOK: &str = r#"
@@ -272,4 +272,48 @@ fn a_resumed_run_ends_with_words_about_the_whole_of_it() {
     let cases =
         |name: &str| project.read(name).matches("<testcase classname=\"runbooks/whole.rhai\"").count();
     assert_eq!((cases("resumed.xml"), cases("whole.xml")), (6, 6));
+}
+
+#[test]
+fn the_intent_of_an_ensure_is_on_disk_before_it_is_performed() {
+    let project = Project::new().runbook("puts", "");
+    let target = project.path("target");
+    let text = format!(
+        r#"const NEEDS = ["file.put"];
+        file_put("localhost", "{}", "new", #{{ validate: "echo %s > begun; until test -e go; do sleep 0.01; done" }});"#,
+        target.display()
+    );
+    project.write("runbooks/puts.rhai", &text);
+    let mut child = project.spawn(["run", "puts"]);
+    until("the write has begun", || project.path("begun").exists());
+    let begun = events(&store(&project), 1);
+    let is_intent =
+        |event: &Event| matches!(event, Event::Intent { request, .. } if request.effect == "file.put");
+    assert!(begun.iter().any(is_intent), "{begun:?}");
+    assert!(!target.exists());
+    child.kill().unwrap();
+    finish(child);
+    project.write("go", "");
+    call(&project, ["resume", "1"]).success();
+    assert_eq!(project.read("target"), "new");
+}
+
+#[test]
+fn a_script_that_ends_without_asking_for_all_that_is_recorded_is_stopped() {
+    let text = "const NEEDS = [\"ssh.exec\"];\nssh_exec(\"localhost\", \"echo act >> done\");";
+    let project = Project::new().runbook("once", text);
+    let mut command = project.command(["run", "once"]);
+    let child = command.env("NLRUN_TEST_KILL_AFTER", "3").stdout(std::process::Stdio::null());
+    assert_eq!(finish(child.spawn().unwrap()).code, -1);
+    let store = store(&project);
+    let log = store.log(store.claim(RunId(1)).unwrap(), None);
+    for mut event in events(&store, 1) {
+        if let Event::Intent { address, .. } | Event::Outcome { address, .. } = &mut event {
+            *address = Address::parse("99");
+            log.append_durable_blocking(event).unwrap();
+        }
+    }
+    drop(log);
+    let output = call(&project, ["resume", "1"]).ends(3);
+    assert!(output.stderr.contains("the journal has act `ssh.exec` at 99"), "{}", output.stderr);
 }

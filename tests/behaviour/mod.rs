@@ -6,6 +6,7 @@ mod control;
 mod crash;
 mod doubt;
 mod failure;
+mod file;
 mod full;
 mod holder;
 mod hostile;
@@ -15,6 +16,8 @@ mod permission;
 mod plan;
 mod replay;
 mod secrets;
+mod terminal;
+mod wait;
 
 use std::collections::BTreeMap;
 use std::process::Child;

@@ -294,3 +294,34 @@ fn a_plan_of_effects_on_one_tree_is_applied_as_it_is() {
         ("<p>\n</p>\n".into(), "new\n".into())
     );
 }
+
+#[test]
+fn a_file_that_was_written_right_before_a_crash_does_not_keep_the_plan_from_being_finished() {
+    let project = project("");
+    let target = project.path("target.conf");
+    project.write(
+        "runbooks/changes.rhai",
+        &format!(
+            "const NEEDS = [\"file.put\", \"ssh.exec\"];\nfile_put(\"h1\", \"{}\", \"new\\n\");\n\
+             ssh_exec(\"h1\", \"echo after >> done\");",
+            target.display()
+        ),
+    );
+    project.write("target.conf", "old\n");
+    call(&project, ["plan", "changes", "-o", "plan.json"]).success();
+    for (content, code) in [("edited by somebody\n", 3), ("new\n", 0)] {
+        project.write("target.conf", "old\n");
+        let run = if code == 3 { "2" } else { "3" };
+        // The same effects in a plan of its own, since each is applied once.
+        edit(&project, |plan| plan["made_at"] = json!(code));
+        let mut command = project.command(["apply", "plan.json"]);
+        // Right after the intent of the write: it may have happened or not.
+        let child = command.env("NLRUN_TEST_KILL_AFTER", "2").stdout(std::process::Stdio::null()).spawn();
+        assert_eq!(super::finish(child.unwrap()).code, -1);
+        project.write("target.conf", content);
+        let output = call(&project, ["resume", run]).ends(code);
+        assert_eq!(output.stderr.contains("another state"), code == 3, "{}", output.stderr);
+        assert_eq!(project.read("target.conf"), content);
+    }
+    assert_eq!(ledger(&project)["after"], 1);
+}

@@ -96,3 +96,14 @@ fn an_unknown_run_is_wrong_usage_and_an_interrupted_one_replays_as_far_as_it_cam
     assert!(output.stderr.contains("no effect at"), "{}", output.stderr);
     assert_eq!(ledger(&project), done);
 }
+
+#[test]
+fn output_that_the_log_has_lost_is_never_an_empty_text() {
+    let project = Project::new().inventory(HOSTS).runbook("acts", RUNBOOK).file("input", "stamp");
+    call(&project, ["run", "acts"]).ends(4);
+    let database = rusqlite::Connection::open(project.database()).unwrap();
+    assert!(database.execute("DELETE FROM chunks", []).unwrap() > 0);
+    drop(database);
+    let output = call(&project, ["replay", "1"]).ends(1);
+    assert!(output.stderr.contains("runbooks/acts.rhai:3"), "{}", output.stderr);
+}

@@ -141,6 +141,48 @@ async fn children_that_outlive_their_shell_are_ended_by_the_time_out() {
 }
 
 #[tokio::test]
+async fn children_with_a_group_of_their_own_are_found_by_their_session() {
+    let Some(sshd) = Sshd::start() else { return };
+    let hosts = Hosts::new(Limits::default());
+    let mark = marker();
+    let env = vec![("NLRUN_TEST_MARK".to_owned(), mark.clone())];
+    let timeout = Some(Duration::from_secs(1));
+    let command = Command { env, timeout, ..shell("perl -e 'setpgrp; exec qw(sleep 300)' & echo started") };
+    let (result, kept) = run(&hosts, &sshd.shared(), &command).await;
+    assert_eq!((result, kept.out()), (Err(Fault::TimedOut { seconds: 1 }), "started\n".to_owned()));
+    assert_eq!(with_marker(&mark), Vec::<u32>::new());
+    hosts.close().await;
+}
+
+#[tokio::test]
+async fn what_begins_late_on_a_slow_host_is_ended_too() {
+    let slow = "ForceCommand touch FOLDER/asked; sleep 1; exec /bin/sh -c \"$SSH_ORIGINAL_COMMAND\"";
+    let Some(sshd) = Sshd::builder().config(slow).start() else { return };
+    for by_timeout in [false, true] {
+        let hosts = Hosts::new(Limits::default());
+        let mark = marker();
+        let env = vec![("NLRUN_TEST_MARK".to_owned(), mark.clone())];
+        let timeout = by_timeout.then(|| Duration::from_millis(200));
+        let command = Command { env, timeout, ..shell("sleep 300") };
+        let cancel = CancellationToken::new();
+        let asked = sshd.folder().join("asked");
+        let _ = std::fs::remove_file(&asked);
+        let mut kept = Kept::default();
+        let endpoint = sshd.shared();
+        let (result, ()) = tokio::join!(hosts.run(&endpoint, &command, &mut kept, &cancel), async {
+            until("the command was asked for", || asked.exists()).await;
+            if !by_timeout {
+                cancel.cancel();
+            }
+        });
+        let expected = if by_timeout { Fault::TimedOut { seconds: 0 } } else { Fault::Cancelled };
+        assert_eq!(result, Err(expected));
+        assert_eq!(with_marker(&mark), Vec::<u32>::new(), "by time-out: {by_timeout}");
+        hosts.close().await;
+    }
+}
+
+#[tokio::test]
 async fn many_commands_cancelled_at_once() {
     let Some(sshd) = Sshd::start() else { return };
     let hosts = Hosts::new(Limits::default());

@@ -47,6 +47,10 @@ async fn lines_of_every_kind() {
         (format!("* {key}\n@revoked * {key}"), Some("revoked by")),
         (format!("* {key}\n@revoked * {other}"), None),
         (format!("@cert-authority * {key}"), Some("unknown to")),
+        // A revoked line alone names no key of the host, so the lines without the port are asked.
+        (format!("@revoked [127.0.0.1]:{port} {other}\n127.0.0.1 {key}"), None),
+        (format!("@revoked [127.0.0.1]:{port} {key}\n127.0.0.1 {key}"), Some("revoked by")),
+        (format!("* {}", key.replace("ssh-ed25519", "ssh-rsa")), Some("unknown to")),
     ];
     for (text, expected) in table {
         std::fs::write(sshd.known_hosts(), &text).unwrap();
@@ -114,6 +118,40 @@ async fn new_keys_are_learnt_once_and_only_when_asked() {
     let expected = format!("other ssh-ed25519 AAAA\n[127.0.0.1]:{} {}\n", sshd.port, sshd.host_key());
     assert_eq!(std::fs::read_to_string(&file).unwrap(), expected);
     assert_eq!(connect(&strict).await, Ok(()));
+}
+
+#[tokio::test]
+async fn a_file_that_changes_while_hosts_are_called_is_read_again() {
+    let Some(sshd) = Sshd::start() else { return };
+    let hosts = Hosts::new(Limits::default());
+    let other = stranger(&sshd, "other", &["-t", "ed25519"]);
+    // Both have the same length: only the time tells them apart.
+    for (key, is_known) in [(&other, false), (&sshd.host_key(), true), (&other, false)] {
+        let key = key.split(' ').take(2).collect::<Vec<_>>().join(" ");
+        std::fs::write(sshd.known_hosts(), format!("* {key}\n")).unwrap();
+        let result = hosts.connect(&sshd.endpoint()).await;
+        assert_eq!(result.is_ok(), is_known, "{result:?}");
+        hosts.forget("sshd").await;
+    }
+    hosts.close().await;
+}
+
+#[tokio::test]
+async fn a_certificate_must_be_a_hosts_and_of_today_and_without_conditions() {
+    let table: [(&'static [&'static str], &str); 4] = [
+        (&["-n", "127.0.0.1", "-V", "-5m:+1h"], "is for users, not for hosts"),
+        (&["-h", "-n", "127.0.0.1", "-V", "-2h:-1h"], "is not valid"),
+        (&["-h", "-n", "127.0.0.1", "-V", "+1h:+2h"], "is not valid"),
+        (&["-h", "-n", "127.0.0.1", "-V", "-5m:+1h", "-O", "critical:moon@full"], "which is not understood"),
+    ];
+    for (arguments, expected) in table {
+        let Some(sshd) = Sshd::builder().certificate(arguments).start() else { return };
+        let ca = std::fs::read_to_string(sshd.folder().join("ca.pub")).unwrap();
+        std::fs::write(sshd.known_hosts(), format!("@cert-authority * {ca}")).unwrap();
+        let result = connect(&sshd.endpoint()).await;
+        let Err(Fault::HostKey { reason }) = result else { panic!("{arguments:?}: {result:?}") };
+        assert!(reason.contains(expected), "{arguments:?}: {reason}");
+    }
 }
 
 #[tokio::test]

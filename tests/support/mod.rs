@@ -1,6 +1,7 @@
-//! Builders: a project in a temporary folder, a real `sshd`, a faulty SSH server.
+//! Builders: a project in a temporary folder, a terminal, a real `sshd`, a faulty SSH server.
 pub mod account;
 pub mod faulty;
 pub mod processes;
 pub mod project;
 pub mod sshd;
+pub mod terminal;

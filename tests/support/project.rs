@@ -95,6 +95,17 @@ impl Project {
         self
     }
 
+    /// Puts a script for `sh` before this machine's program of that name, for `nlrun` and what it runs here.
+    #[must_use]
+    pub fn program(self, name: &str, script: &str) -> Self {
+        let path = format!("bin/{name}");
+        self.write(&path, &format!("#!/bin/sh\n{script}\n"));
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        std::fs::set_permissions(self.path(&path), mode).unwrap();
+        let path = format!("{}:/usr/sbin:/usr/bin:/sbin:/bin", self.path("bin").display());
+        self.variable("PATH", &path)
+    }
+
     /// Prepares a call; streams are the caller's to set.
     pub fn command<I: AsRef<str>>(&self, arguments: impl IntoIterator<Item = I>) -> Command {
         let mut command = Command::new(NLRUN);

@@ -22,7 +22,7 @@ const SSHD: &str = "/usr/sbin/sshd";
 #[derive(Default)]
 pub struct Builder {
     lines: Vec<String>,
-    host_certificate: bool,
+    host_certificate: Option<&'static [&'static str]>,
     second_key: bool,
     debug: bool,
 }
@@ -121,8 +121,14 @@ impl Builder {
 
     /// Gives the server a host certificate for `127.0.0.1`, signed by the key `ca` in its folder.
     #[must_use]
-    pub fn host_certificate(mut self) -> Self {
-        self.host_certificate = true;
+    pub fn host_certificate(self) -> Self {
+        self.certificate(&["-h", "-n", "127.0.0.1", "-V", "-5m:+1h"])
+    }
+
+    /// Gives the server a certificate as `ssh-keygen` makes it with these arguments.
+    #[must_use]
+    pub fn certificate(mut self, arguments: &'static [&'static str]) -> Self {
+        self.host_certificate = Some(arguments);
         self
     }
 
@@ -168,12 +174,13 @@ impl Builder {
             path("host").display(),
             path("authorized_keys").display(),
         );
-        if self.host_certificate {
+        if let Some(arguments) = self.host_certificate {
             keygen(&path("ca"), &["-t", "ed25519"]);
             let signed = Command::new("ssh-keygen")
                 .args(["-q", "-s"])
                 .arg(path("ca"))
-                .args(["-I", "test host", "-h", "-n", "127.0.0.1", "-V", "-5m:+1h"])
+                .args(["-I", "test host"])
+                .args(arguments)
                 .arg(path("host.pub"))
                 .status()
                 .unwrap();

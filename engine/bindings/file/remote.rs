@@ -427,3 +427,77 @@ pub(super) fn token() -> Result<String, Failure> {
         .map_err(|_| crate::gate::permit::invalid("the system gives no random numbers".to_owned()))?;
     Ok(crate::store::hex(&bytes))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+    use std::path::Path;
+    use std::process::{Command as Program, Stdio};
+
+    use super::*;
+
+    /// Puts a content of announced size into `folder/a` with only these tools, and returns what the script says.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the script is tried alone, with the tools of another host"
+    )]
+    fn put(folder: &Path, tools: &[&str], content: &str, size: &str) -> String {
+        let bin = folder.join("bin");
+        std::fs::create_dir_all(&bin).unwrap();
+        for tool in tools {
+            let _ = std::os::unix::fs::symlink(Path::new("/usr/bin").join(tool), bin.join(tool));
+        }
+        let path = folder.join("a").display().to_string();
+        let sum = crate::store::sha256(b"0123456789");
+        let mut shell = Program::new("/bin/sh")
+            .args([
+                "-c",
+                &format!("{PRELUDE}{PUT}"),
+                "nlrun",
+                &path,
+                "",
+                "",
+                "",
+                "",
+                "",
+                "token",
+                size,
+                &sum,
+                "",
+            ])
+            .env_clear()
+            .env("PATH", &bin)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        // A script that refuses at once does not read it.
+        let _ = shell.stdin.take().unwrap().write_all(content.as_bytes());
+        String::from_utf8(shell.wait_with_output().unwrap().stdout).unwrap()
+    }
+
+    #[test]
+    fn without_a_hash_the_size_tells_whether_all_has_come() {
+        const TOOLS: &[&str] = &["cat", "chmod", "mv", "rm", "stat", "sync", "wc"];
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(put(folder.path(), TOOLS, "01234", "10"), "error truncated\n");
+        assert!(!folder.path().join("a").exists());
+        assert_eq!(put(folder.path(), TOOLS, "0123456789", "10"), "ok\n");
+        assert_eq!(std::fs::read_to_string(folder.path().join("a")).unwrap(), "0123456789");
+    }
+
+    #[test]
+    fn what_stands_in_the_way_is_not_written_to() {
+        const TOOLS: &[&str] = &["cat", "chmod", "mv", "rm", "sha256sum", "stat", "sync", "wc"];
+        let folder = tempfile::tempdir().unwrap();
+        let victim = folder.path().join("victim");
+        std::fs::File::create(&victim).unwrap().write_all(b"precious").unwrap();
+        std::os::unix::fs::symlink(&victim, folder.path().join(".a.nlrun-token")).unwrap();
+        assert_eq!(put(folder.path(), TOOLS, "0123456789", "10"), "error write\n");
+        assert_eq!(std::fs::read_to_string(&victim).unwrap(), "precious");
+        assert!(!folder.path().join("a").exists());
+        // A folder that came since the host was asked: a file is not put into it.
+        std::fs::create_dir(folder.path().join("a")).unwrap();
+        assert_eq!(put(folder.path(), TOOLS, "0123456789", "10"), "error directory\n");
+    }
+}

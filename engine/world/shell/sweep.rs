@@ -80,4 +80,24 @@ mod tests {
         let Line::Shell(script) = sweeping(4711, false, None).line else { panic!("a line for the shell") };
         assert!(script.starts_with("p=4711 gone=\n"));
     }
+
+    /// Runs the script of a sweep to its end and returns whether it is content.
+    #[expect(clippy::disallowed_methods, reason = "the script is tried alone, on a process of the test")]
+    fn swept(shell: u32, has_ended: bool) -> bool {
+        let Line::Shell(script) = sweeping(shell, has_ended, None).line else {
+            panic!("a line for the shell")
+        };
+        std::process::Command::new("/bin/sh").args(["-c", &script]).status().unwrap().success()
+    }
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "a process of the test stands for a command")]
+    fn a_number_that_lives_again_is_anothers() {
+        let mut process = std::process::Command::new("sleep").arg("300").spawn().unwrap();
+        // Its shell is known to have ended, so this is not what it was.
+        assert!(swept(process.id(), true));
+        assert!(process.try_wait().unwrap().is_none());
+        assert!(swept(process.id(), false));
+        assert!(!process.wait().unwrap().success());
+    }
 }

@@ -17,6 +17,8 @@ use crate::world::transport::{Command, Exit, Fault, Sink, SinkClosed, Stream};
 
 /// How long a command that was told to end may take for it before its channel is closed.
 const GRACE: Duration = Duration::from_secs(12);
+/// How long a shell that was asked for may take to say which process it is.
+const BEGIN: Duration = Duration::from_secs(5);
 /// The longest piece of standard input sent at once.
 const PIECE: usize = 32 * 1024;
 /// How much of it may wait in this process for the socket.
@@ -190,6 +192,19 @@ impl Call<'_> {
         hearing: &mut Hearing,
         sink: &mut S,
     ) {
+        if self.endpoint.posix {
+            // On a slow host the shell may only be about to begin; what it starts can be found once it has said
+            // its number, and would run on for ever otherwise.
+            let told = async {
+                while hearing.dialog.shell.is_none() && hearing.code.is_none() {
+                    let Some(message) = read.wait().await else { break };
+                    if let Err(Halt::Ended | Halt::ExecRefused) = hearing.hear(message, sink).await {
+                        break;
+                    }
+                }
+            };
+            let _ = timeout(BEGIN, told).await;
+        }
         let has_ended = hearing.code.is_some() || hearing.signal.is_some();
         let ending = self.end(write, hearing.dialog.shell, has_ended);
         tokio::pin!(ending);

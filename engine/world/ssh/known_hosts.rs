@@ -101,11 +101,6 @@ impl Files {
         self.0.lock().insert(path.to_owned(), (stamp, Arc::clone(&lines)));
         Ok(lines)
     }
-
-    /// Forgets what was read of `path`, because it is about to be decided upon under a lock.
-    pub(super) fn reread(&self, path: &Path) {
-        self.0.lock().remove(path);
-    }
 }
 
 impl Line {

@@ -163,7 +163,6 @@ impl Trust {
             std::fs::OpenOptions::new().append(true).read(true).create(true).open(path).map_err(failed)?;
         rustix::fs::flock(&file, rustix::fs::FlockOperation::LockExclusive)
             .map_err(|error| failed(error.into()))?;
-        self.files.reread(path);
         let now = Self {
             files: Arc::clone(&self.files),
             paths: self.paths.clone(),
@@ -179,9 +178,7 @@ impl Trust {
         let gap = if text.is_empty() || text.ends_with(b"\n") { "" } else { "\n" };
         let openssh = key.to_openssh().map_err(|error| error.to_string())?;
         let fields: Vec<_> = openssh.split(' ').take(2).collect();
-        file.write_all(format!("{gap}{} {}\n", self.name(), fields.join(" ")).as_bytes()).map_err(failed)?;
-        self.files.reread(path);
-        Ok(())
+        file.write_all(format!("{gap}{} {}\n", self.name(), fields.join(" ")).as_bytes()).map_err(failed)
     }
 }
 

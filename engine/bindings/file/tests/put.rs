@@ -253,6 +253,53 @@ fn a_secret_is_in_the_file_and_nowhere_else() {
 }
 
 #[test]
+fn a_secret_beside_what_changes_is_not_in_the_diff() {
+    let lab = Lab::new();
+    lab.secret("db", "correct horse battery");
+    lab.file("a", "password=correct horse battery\n");
+    let script = r#"secret("db"); line_ensure("localhost", dir + "/a", "more")"#;
+    for ran in [lab.plan(script), lab.apply(script)] {
+        assert!(ran.diff().contains(" password=«secret:db»\n+more\n"), "{}", ran.diff());
+        assert!(!ran.json().contains("correct horse"));
+    }
+    assert_eq!(lab.read("a"), "password=correct horse battery\nmore\n");
+}
+
+#[test]
+fn a_secret_in_an_answer_is_for_the_script_and_not_for_the_log() {
+    let lab = Lab::new();
+    lab.secret("db", "correct horse battery");
+    std::os::unix::fs::symlink("/srv/correct horse battery", lab.at("link")).unwrap();
+    let ran = lab.apply(r#"secret("db"); file_stat("localhost", dir + "/link").target"#);
+    assert_eq!(ran.value().into_string().unwrap(), "/srv/correct horse battery");
+    assert!(
+        ran.json().contains("/srv/«secret:db»") && !ran.json().contains("correct horse"),
+        "{}",
+        ran.json()
+    );
+}
+
+#[test]
+fn a_secret_in_a_name_or_across_an_edge_is_not_recorded() {
+    let lab = Lab::new();
+    lab.secret("db", "correct horse battery");
+    lab.file("correct horse battery", "x".repeat(65530) + "correct horse battery");
+    let session = lab.session(Mode::Apply);
+    let gate = session.gate().clone();
+    let script = r#"secret("db"); let p = dir + "/correct horse battery";
+        file_read("localhost", p); file_fetch("localhost", p, "correct horse battery"); file_put("localhost", p, "new")"#;
+    let ran = lab.run_session(session, script);
+    assert_eq!(ran.changes(), 1);
+    assert!(ran.json().contains("/«secret:db»") && !ran.json().contains("correct horse"), "{}", ran.json());
+    let (reader, run) = (gate.store.reader().unwrap(), gate.recorder.run());
+    let mut kept = Vec::new();
+    for record in reader.events(run, crate::model::run::Seq(0), 1000).unwrap() {
+        kept.extend(reader.bytes(run, record.seq).unwrap_or_default());
+    }
+    assert!(kept.len() > 65530 && !String::from_utf8_lossy(&kept).contains("horse"));
+}
+
+#[test]
 fn a_template_is_rendered_for_each_host() {
     let lab = Lab::new();
     lab.source("templates/h.j2", "{{ inventory_hostname }} {{ role }} {{ n }}\n");
@@ -321,6 +368,32 @@ fn half_a_content_does_not_become_live() {
         }
     }
     assert_eq!((lab.read("a").as_str(), lab.names()), ("old", vec!["a".to_owned()]));
+}
+
+#[test]
+fn an_edit_keeps_what_somebody_else_writes_meanwhile() {
+    let lab = Lab::new();
+    lab.file("a", "one\n");
+    for (name, theirs) in [("a", "two\n"), ("new", "mine\n")] {
+        let path = lab.at(name).to_str().unwrap().replace('\'', "'\\''");
+        // A validation that writes stands for somebody who writes at the worst moment.
+        let validate = format!("printf '{theirs}' >'{path}'; true %s");
+        let options = format!("#{{ create: true, validate: {} }}", serde_json::to_string(&validate).unwrap());
+        let ran = lab.apply(&format!(r#"line_ensure("localhost", dir + "/{name}", "line", {options})"#));
+        assert_eq!((ran.reason().as_str(), lab.read(name).as_str()), ("meanwhile", theirs), "{name}");
+    }
+    assert_eq!(lab.names(), ["a", "new"]);
+}
+
+#[test]
+fn a_run_that_was_cancelled_begins_nothing_more() {
+    let lab = Lab::new();
+    let session = lab.session(Mode::Apply);
+    session.gate().cancellation.cancel(crate::gate::Stop::Cancelled { by: "op".to_owned() });
+    let ran = lab.run_session(session, r#"try { file_put("localhost", dir + "/a", "x") } catch { } 1"#);
+    assert!(ran.result.is_err());
+    let begun = ran.events.iter().any(|event| matches!(event, Event::Intent { .. }));
+    assert!(!begun && lab.names().is_empty(), "{:?}", ran.events);
 }
 
 #[test]
