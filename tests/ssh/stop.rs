@@ -85,9 +85,9 @@ async fn what_ignores_sigterm_is_killed_and_what_cleans_up_may() {
         let (result, kept) = run(&hosts, &endpoint, &command).await;
         assert_eq!(result, Err(Fault::TimedOut { seconds: 1 }));
         assert_eq!(kept.out(), "ready\ncleaning up\n", "what it says at its end is kept");
-        assert_eq!(with_marker(&mark), Vec::<u32>::new());
+        assert_eq!(with_marker(&mark), Vec::<u32>::new(), "{endpoint:?}");
         let took = started.elapsed();
-        assert!(took > Duration::from_secs(3) && took < Duration::from_secs(8), "{took:?}");
+        assert!(took > Duration::from_secs(3) && took < Duration::from_secs(20), "{endpoint:?}: {took:?}");
         hosts.close().await;
     }
 }
@@ -101,6 +101,25 @@ async fn cancelling_before_the_start_does_nothing() {
         let result = hosts.run(&endpoint, &shell("true"), &mut Kept::default(), &cancel).await;
         assert_eq!(result, Err(Fault::Cancelled));
     }
+}
+
+#[tokio::test]
+async fn what_was_asked_for_and_has_not_begun_is_ended() {
+    // The command begins late, as on a busy host or behind a slow line.
+    let late = "ForceCommand sleep 1; eval \"$SSH_ORIGINAL_COMMAND\"";
+    let Some(sshd) = Sshd::builder().config(late).start() else { return };
+    let hosts = Hosts::new(Limits::default());
+    let (mark, cancel) = (marker(), CancellationToken::new());
+    let command = Command { env: vec![("MARK".to_owned(), mark.clone())], ..shell("sleep 300; true") };
+    let task = {
+        let (hosts, endpoint, cancel) = (hosts.clone(), sshd.shared(), cancel.clone());
+        tokio::spawn(async move { hosts.run(&endpoint, &command, &mut Kept::default(), &cancel).await })
+    };
+    until("sshd has the command", || !with_marker(&mark).is_empty()).await;
+    cancel.cancel();
+    assert_eq!(task.await.unwrap(), Err(Fault::Cancelled));
+    assert_eq!(with_marker(&mark), Vec::<u32>::new());
+    hosts.close().await;
 }
 
 #[tokio::test]

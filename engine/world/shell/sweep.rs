@@ -47,20 +47,22 @@ if [ ! -r /proc/self/stat ]; then
   exit 0
 fi
 [ "$gone" ] && [ -d "/proc/$p" ] && exit 0
+# By the clock, for on a busy machine each look takes its time.
+now() { read -r t s </proc/uptime; t=${t%%.*}; }
 find_left
 [ -z "$left" ] && exit 0
 kill -TERM $left 2>/dev/null
 told=" $left "
-i=0
-while [ $i -lt 20 ]; do
-  sleep 0.1 2>/dev/null || { sleep 1; i=$((i + 9)); }
-  i=$((i + 1))
+now; end=$((t + 3))
+while [ $t -lt $end ]; do
+  sleep 0.1 2>/dev/null || sleep 1
   find_left
   [ -z "$left" ] && exit 0
   # What was started just before its parent was told.
   for n in $left; do
     case $told in *" $n "*) ;; *) kill -TERM $n 2>/dev/null; told="$told$n ";; esac
   done
+  now
 done
 for i in 1 2 3 4 5; do
   kill -KILL $left 2>/dev/null

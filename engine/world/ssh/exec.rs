@@ -1,12 +1,13 @@
 //! Runs one command on a channel: output as it comes, standard input, and an end to all it started.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use russh::client::Msg;
 use russh::{Channel, ChannelMsg, ChannelReadHalf, ChannelWriteHalf, Sig};
 use tokio::sync::watch;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::connection::{Connection, Lease};
@@ -16,6 +17,8 @@ use crate::world::transport::{Command, Exit, Fault, Sink, SinkClosed, Stream};
 
 /// How long a command that was told to end may take for it before its channel is closed.
 const GRACE: Duration = Duration::from_secs(12);
+/// How long a command that was asked for may take to say that it runs, before it is given up as one that cannot be ended.
+const BEGINNING: Duration = Duration::from_secs(6);
 /// The longest piece of standard input sent at once.
 const PIECE: usize = 32 * 1024;
 
@@ -73,7 +76,8 @@ impl Call<'_> {
         let (mut read, write) = channel.split();
         let (dialog, gate) = Dialog::new(script.marks);
         let mut hearing = Hearing { dialog, code: None, signal: None, has_begun: false };
-        let feeding = self.feed(&write, script.text, gate);
+        let is_asked = AtomicBool::new(false);
+        let feeding = self.feed(&write, script.text, gate, &is_asked);
         tokio::pin!(feeding);
         let mut is_feeding = true;
         let limit = self.command.timeout;
@@ -97,7 +101,11 @@ impl Call<'_> {
                     }
                 }
                 () = cancel.cancelled() => {
-                    self.stop(&mut read, &write, &mut hearing, sink).await;
+                    if is_asked.load(Ordering::Relaxed) {
+                        self.stop(&mut read, &write, &mut hearing, sink).await;
+                    } else {
+                        let _ = write.close().await;
+                    }
                     return Err(Fault::Cancelled);
                 }
                 () = &mut expiry, if limit.is_some() => {
@@ -135,10 +143,17 @@ impl Call<'_> {
     }
 
     /// Asks for the command and sends its standard input; errors show up as the channel's end.
-    async fn feed(&self, write: &ChannelWriteHalf<Msg>, text: String, mut gate: watch::Receiver<Gate>) {
+    async fn feed(
+        &self,
+        write: &ChannelWriteHalf<Msg>,
+        text: String,
+        mut gate: watch::Receiver<Gate>,
+        is_asked: &AtomicBool,
+    ) {
         if write.exec(true, text).await.is_err() {
             return;
         }
+        is_asked.store(true, Ordering::Relaxed);
         self.connection.open_ahead();
         if let Some(password) = self.command.sudo.as_ref().and_then(|sudo| sudo.password.as_ref()) {
             let Ok(opened) = gate.wait_for(|gate| *gate != Gate::Shut).await.map(|gate| *gate) else {
@@ -171,6 +186,15 @@ impl Call<'_> {
         hearing: &mut Hearing,
         sink: &mut S,
     ) {
+        let until = Instant::now() + GRACE;
+        // It may run before we hear so, and what is not known cannot be ended.
+        let begun = async {
+            while hearing.dialog.awaits_shell()
+                && let Some(message) = read.wait().await
+                && hearing.hear(message, sink).await.is_ok()
+            {}
+        };
+        let _ = timeout(BEGINNING, begun).await;
         let has_ended = hearing.code.is_some() || hearing.signal.is_some();
         let ending = self.end(write, hearing.dialog.shell, has_ended);
         tokio::pin!(ending);
@@ -190,7 +214,9 @@ impl Call<'_> {
                 }
             }
         };
-        let _ = timeout(GRACE, listen).await;
+        if timeout_at(until, listen).await.is_err() {
+            self.warn(hearing.dialog.shell);
+        }
         let _ = write.close().await;
     }
 
@@ -219,8 +245,12 @@ impl Call<'_> {
             },
         };
         if !is_ended {
-            tracing::warn!(host = self.endpoint.name, shell, "what a stopped command started may still run");
+            self.warn(Some(shell));
         }
+    }
+
+    fn warn(&self, shell: Option<u32>) {
+        tracing::warn!(host = self.endpoint.name, shell, "what a stopped command started may still run");
     }
 
     async fn sweep(
