@@ -206,16 +206,21 @@ fn listen(folder: &Path, debug: bool) -> Option<(Child, u16)> {
         .stderr(std::fs::File::create(folder.join("log")).unwrap())
         .spawn()
         .unwrap();
+    answers(&mut child, port).then_some((child, port))
+}
+
+/// Waits until a server that was just started answers; `false` when it ended because another took its port.
+pub fn answers(child: &mut Child, port: u16) -> bool {
     let until = Instant::now() + Duration::from_secs(10);
     while TcpStream::connect(("127.0.0.1", port)).is_err() {
         if child.try_wait().unwrap().is_some() {
-            return None;
+            return false;
         }
-        assert!(Instant::now() < until, "sshd does not answer");
+        assert!(Instant::now() < until, "the server does not answer");
         std::thread::yield_now();
     }
     // Whoever answers has to be this one.
-    child.try_wait().unwrap().is_none().then_some((child, port))
+    child.try_wait().unwrap().is_none()
 }
 
 /// A port that was free a moment ago.

@@ -51,6 +51,11 @@ impl Dialog {
         self.shell.is_none() && !self.marks.is_quiet()
     }
 
+    /// The tag of all that the command started, where it has one.
+    pub fn tag(&self) -> Option<&str> {
+        self.marks.tag()
+    }
+
     /// Hands ordinary output to `sink` and acts on marks.
     pub async fn hear<S: Sink>(&mut self, bytes: &[u8], sink: &mut S) -> Result<(), Halt> {
         if self.marks.is_quiet() {

@@ -12,7 +12,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::connection::{Connection, Lease};
 use crate::world::host::Endpoint;
-use crate::world::shell::{Dialog, Gate, Halt, Nowhere, Script, bare, compose, password_refused, sweeping};
+use crate::world::shell::{
+    Dialog, Gate, Halt, Nowhere, Script, bare, compose, compose_tagged, password_refused, sweeping,
+};
 use crate::world::transport::{Command, Exit, Fault, Sink, SinkClosed, Stream};
 
 /// How long a command that was told to end may take for it before its channel is closed.
@@ -34,7 +36,7 @@ pub(crate) async fn run<S: Sink>(
     cancel: &CancellationToken,
 ) -> Result<Exit, Fault> {
     let script = if endpoint.posix {
-        compose(command)
+        compose_for(connection, command)
     } else {
         bare(command).ok_or_else(|| Fault::Protocol {
             reason: format!(
@@ -43,11 +45,26 @@ pub(crate) async fn run<S: Sink>(
             ),
         })?
     };
+    let quirks = connection.quirks;
+    if script.text.len() > quirks.longest_command {
+        return Err(Fault::Protocol {
+            reason: format!(
+                "{} takes no command of {} bytes, {} at most; `ssh_script` sends a longer one by standard input",
+                quirks.name,
+                script.text.len(),
+                quirks.longest_command
+            ),
+        });
+    }
     let _running = connection.run();
     let call = Call { connection, endpoint, command };
     let result = call.run(lease.channel, script, sink, cancel).await;
     drop(lease.permit);
     result
+}
+
+fn compose_for(connection: &Connection, command: &Command) -> Script {
+    if connection.quirks.shares_group { compose_tagged(command) } else { compose(command) }
 }
 
 struct Call<'a> {
@@ -196,7 +213,8 @@ impl Call<'_> {
         };
         let _ = timeout(BEGINNING, begun).await;
         let has_ended = hearing.code.is_some() || hearing.signal.is_some();
-        let ending = self.end(write, hearing.dialog.shell, has_ended);
+        let tag = hearing.dialog.tag().map(str::to_owned);
+        let ending = self.end(write, hearing.dialog.shell, has_ended, tag.as_deref());
         tokio::pin!(ending);
         let mut is_ending = true;
         let listen = async {
@@ -220,7 +238,13 @@ impl Call<'_> {
         let _ = write.close().await;
     }
 
-    async fn end(&self, write: &ChannelWriteHalf<Msg>, shell: Option<u32>, has_ended: bool) {
+    async fn end(
+        &self,
+        write: &ChannelWriteHalf<Msg>,
+        shell: Option<u32>,
+        has_ended: bool,
+        tag: Option<&str>,
+    ) {
         let Some(shell) = shell else {
             // No shell of ours: the server is asked, and most network gear does not even know the request.
             let _ = write.signal(Sig::TERM).await;
@@ -228,14 +252,15 @@ impl Call<'_> {
             let _ = write.signal(Sig::KILL).await;
             return;
         };
+        let sweeping = sweeping(shell, has_ended, tag, self.command.sudo.as_ref());
         let is_ended = match self.connection.open_for_end().await {
-            Ok((channel, _turn)) => self.sweep(self.connection, channel, shell, has_ended).await,
+            Ok((channel, _turn)) => self.sweep(self.connection, channel, &sweeping).await,
             Err(_) if self.connection.is_closed() => return,
             // The server allows no further session, and keeps ours until its process is gone.
             Err(_) => match self.connection.again(self.endpoint).await {
                 Ok(other) => {
                     let is_ended = match other.open_for_end().await {
-                        Ok((channel, _turn)) => self.sweep(&other, channel, shell, has_ended).await,
+                        Ok((channel, _turn)) => self.sweep(&other, channel, &sweeping).await,
                         Err(_) => false,
                     };
                     other.close().await;
@@ -253,16 +278,9 @@ impl Call<'_> {
         tracing::warn!(host = self.endpoint.name, shell, "what a stopped command started may still run");
     }
 
-    async fn sweep(
-        &self,
-        connection: &Arc<Connection>,
-        channel: Channel<Msg>,
-        shell: u32,
-        has_ended: bool,
-    ) -> bool {
-        let sweeping = sweeping(shell, has_ended, self.command.sudo.as_ref());
-        let call = Call { connection, endpoint: self.endpoint, command: &sweeping };
-        let script = compose(&sweeping);
+    async fn sweep(&self, connection: &Arc<Connection>, channel: Channel<Msg>, sweeping: &Command) -> bool {
+        let call = Call { connection, endpoint: self.endpoint, command: sweeping };
+        let script = compose_for(connection, sweeping);
         let exit = Box::pin(call.run(channel, script, &mut Nowhere, &CancellationToken::new())).await;
         matches!(exit, Ok(Exit { code: Some(0), .. }))
     }

@@ -7,6 +7,7 @@ mod connection;
 mod exec;
 mod identities;
 mod known_hosts;
+mod quirks;
 pub mod ssh_config;
 mod stream;
 mod trust;
