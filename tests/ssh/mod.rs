@@ -9,6 +9,7 @@ mod dropbear;
 mod exec;
 mod faults;
 mod login;
+mod old;
 mod pool;
 mod routes;
 mod stop;

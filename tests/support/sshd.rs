@@ -24,6 +24,7 @@ pub struct Builder {
     lines: Vec<String>,
     host_certificate: bool,
     second_key: bool,
+    rsa_key: bool,
     debug: bool,
 }
 
@@ -133,6 +134,13 @@ impl Builder {
         self
     }
 
+    /// Gives the server an RSA key as short as old gear has it, instead of its first.
+    #[must_use]
+    pub fn old_host_key(mut self) -> Self {
+        self.rsa_key = true;
+        self
+    }
+
     /// Lets the server log in detail.
     #[must_use]
     pub fn debug(mut self) -> Self {
@@ -155,7 +163,8 @@ impl Builder {
         let path = |name: &str| folder.path().join(name);
         // Other users than the one who runs the tests log in, too, and read their authorized keys here.
         std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
-        keygen(&path("host"), &["-t", "ed25519"]);
+        let kind: &[&str] = if self.rsa_key { &["-t", "rsa", "-b", "1024"] } else { &["-t", "ed25519"] };
+        keygen(&path("host"), kind);
         keygen(&path("client"), &["-t", "ed25519"]);
         std::fs::copy(path("client.pub"), path("authorized_keys")).unwrap();
         let user = if is_root { "root".to_owned() } else { whoami() };
