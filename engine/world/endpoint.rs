@@ -41,7 +41,8 @@ pub enum EndpointError {
 }
 
 /// OpenSSH's default keys, in its order (ssh_config(5), `IdentityFile`).
-const DEFAULT_KEYS: [&str; 3] = [".ssh/id_rsa", ".ssh/id_ecdsa", ".ssh/id_ed25519"];
+const DEFAULT_KEYS: [&str; 5] =
+    [".ssh/id_rsa", ".ssh/id_ecdsa", ".ssh/id_ecdsa_sk", ".ssh/id_ed25519", ".ssh/id_ed25519_sk"];
 /// More hops than this are a circle.
 const DEEPEST: usize = 8;
 

@@ -12,6 +12,7 @@ mod login;
 mod old;
 mod pool;
 mod routes;
+mod security_key;
 mod stop;
 mod sudo;
 mod trust;

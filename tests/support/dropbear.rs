@@ -6,6 +6,7 @@
 )]
 #![expect(clippy::disallowed_methods, reason = "tests start servers and write their files")]
 
+use std::io::Write as _;
 use std::os::unix::fs::{PermissionsExt as _, chown, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -98,6 +99,13 @@ impl Dropbear {
     /// The key that may log in as `root` and as `ops`, whose password is `opens`.
     pub fn client_key(&self) -> PathBuf {
         self.folder.path().join("client")
+    }
+
+    /// Lets the key log in as root, too.
+    pub fn authorize(&self, key: &Path) {
+        let mut keys =
+            std::fs::OpenOptions::new().append(true).open(self.root("root/.ssh/authorized_keys")).unwrap();
+        keys.write_all(&std::fs::read(key.with_extension("pub")).unwrap()).unwrap();
     }
 
     /// An endpoint that can log in as root.
