@@ -162,9 +162,7 @@ fn every_file_function() {
         .file("files/site/a", "one\n")
         .file("files/site/b c", "two\n")
         .file("files/site/sub/d", &"three\n".repeat(20_000));
-    #[expect(clippy::disallowed_methods, reason = "tests write files")]
     std::fs::create_dir(project.home().join(".ssh")).unwrap();
-    #[expect(clippy::disallowed_methods, reason = "tests write files")]
     std::fs::copy(host.known_hosts(), project.home().join(".ssh/known_hosts")).unwrap();
     project.args(["run", "files"]).success();
 }
