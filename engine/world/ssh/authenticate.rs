@@ -272,6 +272,7 @@ impl Login<'_> {
         let what = Some("keyboard-interactive".to_owned());
         let user = self.endpoint.user.as_str();
         let mut response = self.handle.authenticate_keyboard_interactive_start(user, None).await;
+        let mut asked = String::new();
         for _ in 0..ROUNDS {
             let prompts = match response {
                 Ok(Response::InfoRequest { prompts, .. }) => prompts,
@@ -282,6 +283,7 @@ impl Login<'_> {
                 }
                 Err(error) => return self.settle(Err(error), what),
             };
+            asked = prompts.iter().map(|prompt| prompt.prompt.trim()).collect::<Vec<_>>().join(", ");
             // What is echoed is no password: a user name, or "press enter".
             let answers = prompts
                 .iter()
@@ -289,7 +291,9 @@ impl Login<'_> {
                 .collect();
             response = self.handle.authenticate_keyboard_interactive_respond(answers).await;
         }
-        self.tried.push("keyboard-interactive (the server kept asking)".to_owned());
+        // A password that has to be changed, or a code that only a person can read.
+        self.tried
+            .push(format!("keyboard-interactive (the server kept asking, last `{}`)", asked.escape_debug()));
         Ok(false)
     }
 
