@@ -1,4 +1,4 @@
-//! The shipped runbooks on three real Debian hosts, which `tests/hosts/hosts.sh` makes; see the README beside it.
+//! The shipped runbooks on three real Debian hosts and one with dnf, which `tests/hosts/hosts.sh` makes; see the README beside it.
 //!
 //! One test, for one set of hosts: its parts build on each other. Skipped, with the reason, where hosts cannot be made,
 //! and with `NLRUN_TEST_HOSTS=0`.
@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use crate::support::project::{Output, Project};
 
-/// Three hosts that are up; they end with this value.
+/// Hosts that are up; they end with this value.
 struct Lab {
     folder: tempfile::TempDir,
     project: Project,
@@ -40,7 +40,7 @@ impl Lab {
         let folder = tempfile::Builder::new().prefix("nlrun-hosts-").tempdir().unwrap();
         let project = Project::new().variable("NLRUN_SECRET_SNMP_COMMUNITY", COMMUNITY);
         let lab = Self { folder, project };
-        let up = script(&["up", "3", &lab.place("")]);
+        let up = script(&["up", "3+1", &lab.place("")]);
         if up.status.code() == Some(77) {
             let said = String::from_utf8_lossy(&up.stderr).trim().to_owned();
             return Err(said.lines().last().unwrap_or_default().to_owned());
@@ -112,6 +112,9 @@ impl Lab {
     }
 
     fn version(&self, host: &str, package: &str) -> String {
+        if host.starts_with("rpm") {
+            return self.on(host, &format!("rpm -q --qf '%{{VERSION}}' {package}"));
+        }
         self.on(host, &format!("dpkg-query -W -f '${{db:Status-Abbrev}}${{Version}}' {package} 2>/dev/null"))
     }
 }
@@ -148,12 +151,14 @@ fn runbooks_work_on_real_hosts() {
             return;
         }
     };
+    passwords_by_pam(&lab);
     uptime(&lab);
     updates_are_planned(&lab);
     updates_hold_packages_back(&lab);
     updates_survive_a_kill(&lab);
     updates_name_hosts_that_are_off(&lab);
     updates_go_on_past_a_broken_package(&lab);
+    updates_by_dnf(&lab);
     health(&lab);
     keys_let_users_in(&lab);
     snmpd_serves(&lab);
@@ -167,6 +172,68 @@ fn uptime(lab: &Lab) {
     for host in ["deb-1", "deb-2", "deb-3"] {
         assert!(output.stdout.contains(&format!("{host}: ")), "{output:?}");
     }
+}
+
+/// Two more servers on one host: the password that PAM asks for, alone and after a key.
+fn passwords_by_pam(lab: &Lab) {
+    let common = "-o UsePAM=yes -o KbdInteractiveAuthentication=yes -o PasswordAuthentication=no";
+    for (port, methods) in [(2201, "keyboard-interactive"), (2202, "publickey,keyboard-interactive")] {
+        let sshd = format!("/usr/sbin/sshd -D -p {port} {common} -o AuthenticationMethods={methods}");
+        lab.on("deb-1", &format!("systemd-run --quiet --unit pam-{port} {sshd}"));
+        until("sshd", || lab.on("deb-1", &format!("ss -Hltn sport = {port}")).contains("LISTEN"));
+    }
+    let address = lab.on("deb-1", "hostname -I | cut -d' ' -f1");
+    let known = std::fs::read_to_string(lab.place("known_hosts")).unwrap();
+    let key = known.lines().find_map(|line| line.strip_prefix("deb-1,")?.split_once(' ')).unwrap().1;
+    let host = |name: &str, port: u16, password: &str| {
+        let key = lab.place("id_ed25519");
+        format!(
+            "  {name}: {{address: {address}, port: {port}, user: ops, identity_files: [\"{key}\"]{password}}}\n"
+        )
+    };
+    let inventory = [
+        host("ask", 2201, ", password: right"),
+        host("ask-wrong", 2201, ", password: wrong"),
+        host("both", 2202, ", password: right"),
+        host("both-wrong", 2202, ", password: wrong"),
+        host("key-only", 2202, ""),
+    ];
+    let project = Project::new()
+        .variable("NLRUN_SECRET_RIGHT", std::fs::read_to_string(lab.place("password")).unwrap().trim())
+        .variable("NLRUN_SECRET_WRONG", "guess")
+        .inventory(&format!("hosts:\n{}", inventory.concat()))
+        .runbook(
+            "who",
+            r#"
+                const PARAMS = #{ hosts: #{ type: "hosts", required: true } };
+                const NEEDS = ["ssh.read:@all"];
+                for h in params.hosts {
+                    try { print(`${h}: ${ssh_read(h, "id -un").out}`); }
+                    catch (e) { print(`${h}: ${e.kind}: ${e.message}\n`); }
+                }
+            "#,
+        );
+    std::fs::create_dir_all(project.home().join(".ssh")).unwrap();
+    let lines = [2201, 2202].map(|port| format!("[{address}]:{port} {key}\n")).concat();
+    std::fs::write(project.home().join(".ssh/known_hosts"), lines).unwrap();
+    let said = project.args(["run", "who", "--set", "hosts=all:!localhost"]).success().stdout;
+    let line = |host: &str| said.lines().find(|line| line.starts_with(&format!("{host}: "))).unwrap_or(&said);
+    assert_eq!((line("ask"), line("both")), ("ask: ops", "both: ops"), "{said}");
+    for (host, tried) in
+        [("ask-wrong", "keyboard-interactive"), ("both-wrong", "(accepted), keyboard-interactive")]
+    {
+        let line = line(host);
+        assert!(line.starts_with(&format!("{host}: authentication: ")) && line.contains(tried), "{said}");
+        assert!(!line.contains("guess"), "{said}");
+    }
+    assert!(line("key-only").contains("(accepted); the server accepts keyboard-interactive"), "{said}");
+
+    // It has to be changed: that is a person's work, and is said.
+    lab.on("deb-1", "chage -d 0 ops");
+    let said = project.args(["run", "who", "--set", "hosts=ask"]).success().stdout;
+    let line = said.lines().find(|line| line.starts_with("ask: ")).unwrap();
+    assert!(line.contains("authentication") && line.contains("kept asking"), "{said}");
+    lab.on("deb-1", "chage -d 2026-01-01 ops; systemctl stop pam-2201 pam-2202");
 }
 
 fn updates_are_planned(lab: &Lab) {
@@ -255,6 +322,46 @@ fn updates_go_on_past_a_broken_package(lab: &Lab) {
     assert_eq!(row(&report, "deb-3")["status"], "changed");
     assert_eq!(lab.version("deb-3", "nlrun-demo"), "ii 1.1");
     lab.on("deb-1", "dpkg --purge --force-all nlrun-broken");
+}
+
+/// The same runbook where packages are rpms: what a plan says, a restart that is asked for, a package that breaks.
+fn updates_by_dnf(lab: &Lab) {
+    let words = ["updates", "--set", "hosts=rpm"];
+    let planned = lab.nlrun(&[&["plan"], &words[..], &["--exit-code"]].concat());
+    assert_eq!(planned.code, 2, "{planned:?}");
+    let moves = serde_json::json!([
+        { "name": "linux-firmware", "from": "1.0-1.el9", "to": "1.1-1.el9" },
+        { "name": "nlrun-demo", "from": "1.0-1.el9", "to": "1.1-1.el9" },
+    ]);
+    assert_eq!(row(&lab.report(), "rpm-1")["upgraded"], moves);
+    assert_eq!(lab.version("rpm-1", "nlrun-demo"), "1.0");
+
+    lab.run(&[&words[..], &["--set", "hold=nlrun-demo", "--set", "install=nlrun-new"]].concat(), 0);
+    let report = lab.report();
+    assert_eq!(row(&report, "rpm-1")["upgraded"].as_array().unwrap().len(), 1, "{report}");
+    assert_eq!(
+        row(&report, "rpm-1")["added"],
+        serde_json::json!([{ "name": "nlrun-new", "to": "1.0-1.el9" }])
+    );
+    assert_eq!(row(&report, "rpm-1")["reboot_required"], true);
+    assert_eq!(row(&report, "rpm-1")["reboot_packages"], serde_json::json!(["linux-firmware"]));
+    assert_eq!(lab.version("rpm-1", "nlrun-demo"), "1.0");
+
+    // What a user changed stays, and is nobody's question.
+    lab.on("rpm-1", "echo mine > /etc/nlrun-demo.conf");
+    lab.run(&[&words[..], &["--set", "reboot=true"]].concat(), 0);
+    assert_eq!(row(&lab.report(), "rpm-1")["rebooted"], true);
+    assert_eq!(lab.on("rpm-1", "cat /etc/nlrun-demo.conf; rpm -q --qf '%{VERSION}' nlrun-demo"), "mine\n1.1");
+    let second = lab.run(&words, 0);
+    assert!(second.stderr.contains("0 changed"), "{second:?}");
+    assert_eq!(row(&lab.report(), "rpm-1")["reboot_required"], false);
+
+    lab.on("rpm-1", "dnf -q -y install nlrun-broken-1.0");
+    lab.run(&words, 4);
+    let report = lab.report();
+    assert_eq!(row(&report, "rpm-1")["status"], "failed");
+    assert!(row(&report, "rpm-1")["error"].as_str().unwrap().contains("nlrun-broken"), "{report}");
+    assert_eq!(lab.version("rpm-1", "nlrun-broken"), "1.0");
 }
 
 fn health(lab: &Lab) {
@@ -349,7 +456,7 @@ fn hosts_restart_that_ask_for_it(lab: &Lab) {
 }
 
 fn power_goes_off_for_named_hosts_only(lab: &Lab) {
-    let whole = lab.run(&["poweroff", "--set", "hosts=all", "--yes"], 1);
+    let whole = lab.run(&["poweroff", "--set", "hosts=all", "--set", "most=9", "--yes"], 1);
     assert!(whole.stderr.contains("whole inventory"), "{whole:?}");
     let none = lab.run(&["poweroff", "--yes"], 64);
     assert!(none.stderr.contains("`hosts` is required"), "{none:?}");

@@ -41,7 +41,8 @@ pub enum EndpointError {
 }
 
 /// OpenSSH's default keys, in its order (ssh_config(5), `IdentityFile`).
-const DEFAULT_KEYS: [&str; 3] = [".ssh/id_rsa", ".ssh/id_ecdsa", ".ssh/id_ed25519"];
+const DEFAULT_KEYS: [&str; 5] =
+    [".ssh/id_rsa", ".ssh/id_ecdsa", ".ssh/id_ecdsa_sk", ".ssh/id_ed25519", ".ssh/id_ed25519_sk"];
 /// More hops than this are a circle.
 const DEEPEST: usize = 8;
 
@@ -123,7 +124,13 @@ fn hop(
         if wanted.jump.is_empty() { settings.proxy_jump.unwrap_or_default() } else { wanted.jump.clone() };
     for text in &jump {
         let jump = jump_host(text, inventory)?;
-        endpoint.jump.push(hop(&jump, inventory, config, person, depth + 1)?);
+        let mut next = hop(&jump, inventory, config, person, depth + 1)?;
+        let way = std::mem::take(&mut next.jump);
+        // As with ssh: the first is reached as its own settings say, each other one through the one before it.
+        if endpoint.jump.is_empty() {
+            endpoint.jump = way;
+        }
+        endpoint.jump.push(next);
     }
     if endpoint.jump.is_empty() {
         endpoint.proxy_command = settings.proxy_command.filter(|command| command != "none");

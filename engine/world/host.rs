@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
+use super::shell::Marks;
 use super::ssh::{self, Connection, Lease, Request, Shared};
 use super::transport::{Command, Exit, Fault, Sink};
 
@@ -179,32 +180,38 @@ impl Hosts {
         if endpoint.transport == Transport::Local {
             return super::local::run(command, sink, cancel).await;
         }
-        let script = ssh::script(endpoint, command)?;
-        let request = script.0.clone();
-        let leasing = self.lease(endpoint, &request);
+        let request = Request::default();
+        let leasing = self.lease(endpoint, command, &request);
         tokio::pin!(leasing);
-        let (connection, lease) = tokio::select! {
+        let (connection, lease, marks) = tokio::select! {
             leased = &mut leasing => leased?,
             () = cancel.cancelled() => {
-                if request.take().is_some() {
+                if request.withdraw() {
                     return Err(Fault::Cancelled);
                 }
                 // It may run already; the way to end it leads over its channel.
                 leasing.await?
             }
         };
-        ssh::run(&connection, lease, endpoint, command, script, sink, cancel).await
+        ssh::run(&connection, lease, endpoint, command, (request.clone(), marks), sink, cancel).await
     }
 
     /// Takes a channel; a connection that turns out to be dead before anything was asked on it is replaced.
-    async fn lease(&self, endpoint: &Endpoint, request: &Request) -> Result<(Arc<Connection>, Lease), Fault> {
+    async fn lease(
+        &self,
+        endpoint: &Endpoint,
+        command: &Command,
+        request: &Request,
+    ) -> Result<(Arc<Connection>, Lease, Marks), Fault> {
         let connection = self.connection(endpoint).await?;
+        let marks = ssh::prepare(&connection, endpoint, command, request)?;
         match connection.lease(request).await {
             Err(Fault::Lost { .. }) if !request.is_sent() => {}
-            leased => return leased.map(|lease| (connection, lease)),
+            leased => return leased.map(|lease| (connection, lease, marks)),
         }
         let connection = self.connection(endpoint).await?;
-        connection.lease(request).await.map(|lease| (connection, lease))
+        let marks = ssh::prepare(&connection, endpoint, command, request)?;
+        connection.lease(request).await.map(|lease| (connection, lease, marks))
     }
 
     /// Whether there is a live connection to the host, as far as that can be told without waiting.

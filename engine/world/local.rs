@@ -144,7 +144,7 @@ impl Ears {
 
     /// Ends what the command started, while what it still says is taken in.
     async fn stop<S: Sink>(&mut self, shell: u32, command: &Command, sink: &mut S) {
-        let sweeping = sweeping(shell, self.status.is_some(), command.sudo.as_ref());
+        let sweeping = sweeping(shell, self.status.is_some(), None, command.sudo.as_ref());
         let never = CancellationToken::new();
         let mut nowhere = Nowhere;
         let mut ending = Box::pin(run(&sweeping, &mut nowhere, &never));

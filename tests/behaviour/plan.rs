@@ -320,7 +320,7 @@ fn a_file_that_was_written_right_before_a_crash_does_not_keep_the_plan_from_bein
         assert_eq!(super::finish(child.unwrap()).code, -1);
         project.write("target.conf", content);
         let output = call(&project, ["resume", run]).ends(code);
-        assert_eq!(output.stderr.contains("another state"), code == 3, "{}", output.stderr);
+        assert_eq!(output.stderr.contains("is not as the plan saw it"), code == 3, "{}", output.stderr);
         assert_eq!(project.read("target.conf"), content);
     }
     assert_eq!(ledger(&project)["after"], 1);

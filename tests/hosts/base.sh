@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
-# Builds the Debian tree and the package repository that every host of hosts.sh shares, once.
+# Builds the trees and the package repositories that the hosts of hosts.sh share, once.
 #
 #   base.sh OUT      OUT/tree  a bookworm with systemd, sshd, sudo and apt that is never booted itself
 #                    OUT/repo  a flat apt repository, mounted in each host as /srv/repo
+#                    OUT/rpm, OUT/rpms  the same for rpm hosts, by rpm.sh
 #
-# hosts.sh runs it in mount and pid namespaces of its own, names OUT by this file's hash, and keeps it only if
+# hosts.sh runs it in mount and pid namespaces of its own, names OUT by the hash of both files, and keeps it only if
 # this succeeds, so anything changed here makes a new base.
 set -euo pipefail
 out=$1
@@ -15,6 +16,8 @@ suite=bookworm
 included=openssh-server,sudo,iproute2,procps,systemd,systemd-sysv,dbus,libpam-systemd
 # Hosts have no route to a mirror: what runbooks install later comes along with what it depends on.
 installable=(rsync cron snmpd)
+# For the tree of the rpm hosts, with what these depend on.
+rpm_tools=(dnf dnf-plugins-core rpm createrepo-c)
 
 # package NAME VERSION: packs $work/NAME (its DEBIAN/* scripts included) into the repository
 package() {
@@ -103,6 +106,9 @@ in_tree apt-get clean
 in_tree apt-get -qq update
 in_tree apt-get -qq install -y --no-install-recommends --download-only "${installable[@]}" >&2
 mv "$tree"/var/cache/apt/archives/*.deb "$repo/"
+mkdir "$work/rpm"
+in_tree apt-get -qq install -y --no-install-recommends --download-only "${rpm_tools[@]}" >&2
+mv "$tree"/var/cache/apt/archives/*.deb "$work/rpm/"
 build_packages
 index_packages
 
@@ -130,4 +136,5 @@ printf '[Manager]\nDefaultTimeoutStopSec=5s\nShowStatus=no\n' > "$tree/etc/syste
 printf '[Journal]\nStorage=volatile\nRuntimeMaxUse=16M\n' > "$tree/etc/systemd/journald.conf.d/hosts.conf"
 in_tree useradd --create-home --shell /bin/bash --groups sudo ops
 umount "$tree/srv/repo" "$tree/proc"
+"$(dirname "$0")/rpm.sh" "$out" "$work/rpm"
 rm -rf "$work"

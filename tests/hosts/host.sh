@@ -15,12 +15,16 @@ disk=$dir/disk root=$dir/disk/root            # mounted in this host's namespace
 
 # Makes the disk: the shared tree below, a tmpfs above, and what distinguishes this host.
 make_disk() {
-    local base=$1 password
+    local base=$1 password tree repo
+    case $name in
+        rpm-*) tree=$base/rpm repo=$base/rpms ;;
+        *) tree=$base/tree repo=$base/repo ;;
+    esac
     password=$(< "$dir/password")
     mount -t tmpfs -o size=2g,mode=755 disk "$disk"
     mkdir "$disk/upper" "$disk/work" "$root"
-    mount -t overlay overlay -o "lowerdir=$base/tree,upperdir=$disk/upper,workdir=$disk/work" "$root"
-    mount --bind -o ro "$base/repo" "$root/srv/repo"
+    mount -t overlay overlay -o "lowerdir=$tree,upperdir=$disk/upper,workdir=$disk/work" "$root"
+    mount --bind -o ro "$repo" "$root/srv/repo"
     echo "$name" > "$root/etc/hostname"
     cp "$dir/etc_hosts" "$root/etc/hosts"
     : > "$root/etc/resolv.conf"               # names are in /etc/hosts; any other lookup fails at once

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Several real Debian hosts on one machine: bookworm with systemd, sshd and apt, each in its own namespaces.
+# Several real hosts on one machine: bookworm with systemd, sshd and apt or dnf, each in its own namespaces.
 #
-#   hosts.sh up N DIR            starts deb-1 … deb-N (at most 200) and waits until each is up
+#   hosts.sh up N[+M] DIR        starts deb-1 … deb-N and rpm-1 … rpm-M (at most 200) and waits until each is up
 #   hosts.sh down DIR            ends them and leaves nothing, also after an `up` that failed half-way
 #   hosts.sh status DIR          one line a host: name, address, power, pid
 #   hosts.sh off|on DIR NAME     pulls the plug of a host, or starts one that is off
@@ -9,6 +9,7 @@
 # DIR gets inventory.yaml, ssh_config, known_hosts, id_ed25519 and password (of the user `ops`, for sudo).
 # Exits with 77, the skip of most test runners, where the machine cannot do this; the last line says why.
 set -euo pipefail
+shopt -s inherit_errexit                      # a base that cannot be built ends `base=$(base)`, too
 export PATH=/usr/sbin:/usr/bin:/sbin:/bin
 here=$(dirname "$(realpath "$0")")
 seconds_to_build=600 seconds_to_boot=60
@@ -31,11 +32,11 @@ require() {
 
 # Prints the directory of the base, which is built first where it is missing.
 #
-# Named by the hash of its recipe: a changed base.sh is another base, and old ones can be deleted when no host runs.
+# Named by the hash of its recipe: a changed recipe is another base, and old ones can be deleted when no host runs.
 base() {
     local cache recipe base
     cache=${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/nlrun-hosts
-    recipe=$(sha256sum < "$here/base.sh" | cut -c1-12)
+    recipe=$(cat "$here/base.sh" "$here/rpm.sh" | sha256sum | cut -c1-12)
     base=$cache/bookworm-$recipe
     mkdir -p "$cache"
     (
@@ -44,7 +45,7 @@ base() {
         command -v debootstrap > /dev/null ||
             apt-get -qq install -y --no-install-recommends debootstrap > "$cache/build.log" 2>&1 ||
             skip "needs debootstrap and could not install it, see $cache/build.log"
-        echo "hosts: building the base, once, about a minute" >&2
+        echo "hosts: building the base, once, about two minutes" >&2
         rm -rf "$base.tmp"
         mkdir "$base.tmp"
         timeout --signal=KILL $seconds_to_build unshare --mount --pid --fork --kill-child \
@@ -77,7 +78,7 @@ is_running() {
 }
 
 start_host() {
-    local dir=$1 number=$2 net=$3 base=$4 name=deb-$2 host=$1/hosts/deb-$2 pid
+    local dir=$1 number=$2 name=$3 net=$4 base=$5 host=$1/hosts/$3 pid
     # Own session, no open files of ours: a pipe to the caller must not stay open as long as the host runs.
     setsid unshare --pid --fork --kill-child --mount --net \
         "$here/host.sh" power "$dir" "$name" "10.213.$net.$((10 + number))" "$base" \
@@ -108,8 +109,17 @@ wait_host() {
     fail "$name did not come up: $(tail -n 3 "$dir/hosts/$name/log")"
 }
 
+# The names that begin so, with commas between.
+among() {
+    local prefix=$1 name list=
+    shift
+    for name in "$@"; do [[ $name != "$prefix"* ]] || list+=${list:+, }$name; done
+    echo "$list"
+}
+
 write_access() {
-    local dir=$1 count=$2 net=$3 number address name
+    local dir=$1 net=$2 number=0 address name
+    shift 2
     [ -e "$dir/id_ed25519" ] || ssh-keygen -q -t ed25519 -N '' -C nlrun-hosts -f "$dir/id_ed25519"
     tr -d - < /proc/sys/kernel/random/uuid > "$dir/password"
     chmod 600 "$dir/password"
@@ -126,8 +136,8 @@ Host *
   ConnectTimeout 5
 EOF
     echo "hosts:" > "$dir/inventory.yaml"
-    for ((number = 1; number <= count; number++)); do
-        name=deb-$number address=10.213.$net.$((10 + number))
+    for name in "$@"; do
+        number=$((number + 1)) address=10.213.$net.$((10 + number))
         mkdir -p "$dir/hosts/$name"
         echo on > "$dir/hosts/$name/power"
         ssh-keygen -q -t ed25519 -N '' -C "$name" -f "$dir/hosts/$name/ssh_host_ed25519_key"
@@ -136,12 +146,16 @@ EOF
         printf 'Host %s\n  HostName %s\n  HostKeyAlias %s\n' $name "$address" $name >> "$dir/ssh_config"
         echo "  $name: {address: $address, user: root, identity_files: [\"$dir/id_ed25519\"]}" >> "$dir/inventory.yaml"
     done
-    echo "groups: {debian: {hosts: [\"deb-[1:$count]\"]}}" >> "$dir/inventory.yaml"
+    echo "groups: {debian: {hosts: [$(among deb- "$@")]}, rpm: {hosts: [$(among rpm- "$@")]}}" >> "$dir/inventory.yaml"
 }
 
 up() {
-    local count=$1 dir net base number deadline
-    [[ $count =~ ^[0-9]+$ ]] && ((count >= 1 && count <= 200)) || usage
+    local count=$1 dir net base number name deadline names=()
+    [[ $count =~ ^([0-9]+)(\+([0-9]+))?$ ]] || usage
+    for ((number = 1; number <= BASH_REMATCH[1]; number++)); do names+=("deb-$number"); done
+    for ((number = 1; number <= ${BASH_REMATCH[3]:-0}; number++)); do names+=("rpm-$number"); done
+    count=${#names[@]}
+    ((count >= 1 && count <= 200)) || usage
     require
     base=$(base)
     mkdir -p "$2"
@@ -151,13 +165,13 @@ up() {
     trap 'exit 130' INT TERM
     claim_network "$dir"
     net=$(< "$dir/lab")
-    write_access "$dir" "$count" "$net"
+    write_access "$dir" "$net" "${names[@]}"
     deadline=$((SECONDS + seconds_to_boot + count))
     for ((number = 1; number <= count; number++)); do
-        start_host "$dir" $number "$net" "$base"
+        start_host "$dir" $number "${names[number - 1]}" "$net" "$base"
     done
-    for ((number = 1; number <= count; number++)); do
-        wait_host "$dir" deb-$number $deadline
+    for name in "${names[@]}"; do
+        wait_host "$dir" "$name" $deadline
     done
     trap - EXIT
     echo "$count hosts up, inventory in $dir/inventory.yaml"
@@ -165,7 +179,7 @@ up() {
 
 # Kills the outer namespaces; disks, networks and inner processes are held by nothing else.
 down() {
-    local dir host pid tries net code=0
+    local dir host pid tries net number=0 code=0
     [ -d "$1" ] || return 0
     dir=$(realpath "$1")
     for host in "$dir"/hosts/*; do
@@ -180,7 +194,8 @@ down() {
     if [ -e "$dir/lab" ]; then
         net=$(< "$dir/lab")
         for host in "$dir"/hosts/*; do
-            ip link delete "nlrun$net-${host##*-}" 2> /dev/null || true
+            number=$((number + 1))
+            ip link delete "nlrun$net-$number" 2> /dev/null || true
             [ ! -d "$dir/cgroup" ] || unshare --mount "$here/host.sh" sweep "$dir" "${host##*/}" || code=1
         done
         ip link delete "nlrun$net" 2> /dev/null || true

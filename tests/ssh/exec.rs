@@ -8,7 +8,18 @@ use nlrun::world::transport::{Command, Sink, SinkClosed, Stream};
 use tokio_util::sync::CancellationToken;
 
 use super::{Kept, run, shell, words};
+use crate::support::dropbear::Dropbear;
 use crate::support::sshd::Sshd;
+
+/// Runs the body for the local transport, for OpenSSH and for a host that is all busybox behind dropbear.
+async fn on_all<F: AsyncFn(&Hosts, &Arc<Endpoint>)>(body: F) {
+    on_both(&body).await;
+    if let Some(dropbear) = Dropbear::start() {
+        let hosts = Hosts::new(Limits::default());
+        body(&hosts, &dropbear.shared()).await;
+        hosts.close().await;
+    }
+}
 
 /// Runs the body for SSH and for the local transport.
 async fn on_both<F: AsyncFn(&Hosts, &Arc<Endpoint>)>(body: F) {
@@ -22,7 +33,7 @@ async fn on_both<F: AsyncFn(&Hosts, &Arc<Endpoint>)>(body: F) {
 
 #[tokio::test]
 async fn output_code_and_signal_come_back() {
-    on_both(async |hosts, host| {
+    on_all(async |hosts, host| {
         let table = [
             (shell("echo out; echo err >&2; exit 3"), Some(3), None, "out\n", "err\n"),
             (
@@ -62,7 +73,7 @@ async fn output_code_and_signal_come_back() {
 
 #[tokio::test]
 async fn what_cannot_start_says_so() {
-    on_both(async |hosts, host| {
+    on_all(async |hosts, host| {
         let gone = Command { cwd: Some("/no/such folder".to_owned()), ..words(&["pwd"]) };
         for (command, code, part) in
             [(words(&["/no/such/program"]), 127, "/no/such/program"), (gone, 1, "/no/such folder")]
@@ -77,7 +88,7 @@ async fn what_cannot_start_says_so() {
 
 #[tokio::test]
 async fn bytes_pass_unchanged_in_both_directions() {
-    on_both(async |hosts, host| {
+    on_all(async |hosts, host| {
         let bytes: Arc<[u8]> = (0..=255).cycle().take(3_000_001).collect();
         let command = Command { stdin: Arc::clone(&bytes), ..shell("tee /dev/stderr") };
         let (result, kept) = run(hosts, host, &command).await;
@@ -94,7 +105,7 @@ async fn bytes_pass_unchanged_in_both_directions() {
 
 #[tokio::test]
 async fn a_line_of_ten_megabytes() {
-    on_both(async |hosts, host| {
+    on_all(async |hosts, host| {
         let (result, kept) = run(hosts, host, &shell("head -c 10485760 /dev/zero | tr '\\0' y; echo")).await;
         assert_eq!(result.unwrap().code, Some(0));
         assert_eq!(kept.out.len(), 10_485_761);
@@ -155,7 +166,7 @@ impl Sink for Broken {
 
 #[tokio::test]
 async fn a_command_whose_output_cannot_be_recorded_is_stopped() {
-    on_both(async |hosts, host| {
+    on_all(async |hosts, host| {
         let never = CancellationToken::new();
         let command = shell("while :; do echo more; done");
         let result = hosts.run(host, &command, &mut Broken(0), &never).await;

@@ -92,14 +92,22 @@ async fn what_was_tried_is_told() {
 }
 
 /// An agent in the server's folder, ended when dropped.
-struct Agent(Child, std::path::PathBuf);
+pub struct Agent(Child, std::path::PathBuf);
 
 impl Agent {
+    /// Starts an agent that holds `keys`.
+    pub fn start(folder: &Path, keys: &[&Path]) -> Self {
+        Self::start_with(folder, "", keys)
+    }
+
+    /// Starts an agent that reaches security keys through the library `provider`.
     #[expect(clippy::disallowed_methods, reason = "tests start processes")]
-    fn start(folder: &Path, keys: &[&Path]) -> Self {
+    pub fn start_with(folder: &Path, provider: &str, keys: &[&Path]) -> Self {
         let socket = folder.join("agent");
+        // What is left of an agent that was killed.
+        let _ = std::fs::remove_file(&socket);
         let child = Command::new("ssh-agent")
-            .args(["-D", "-a"])
+            .args(["-D", "-P", provider, "-a"])
             .arg(&socket)
             .stdout(Stdio::null())
             .stderr(Stdio::null())
@@ -110,12 +118,17 @@ impl Agent {
             // ssh-add fails until the agent listens.
             let added = || {
                 let mut add = Command::new("ssh-add");
-                add.arg("-q").arg(key).env("SSH_AUTH_SOCK", &agent.1);
+                add.arg("-q").arg(key).env("SSH_AUTH_SOCK", &agent.1).env("SSH_SK_PROVIDER", provider);
                 add.stdin(Stdio::null()).stderr(Stdio::null()).status().unwrap().success()
             };
             assert!((0..200).any(|_| added()), "ssh-add never reached the agent");
         }
         agent
+    }
+
+    /// The socket it listens on.
+    pub fn socket(&self) -> &Path {
+        &self.1
     }
 }
 

@@ -5,11 +5,15 @@
     reason = "a test fails by panicking, and says what it skips"
 )]
 
+mod config;
+mod dropbear;
 mod exec;
 mod faults;
 mod login;
+mod old;
 mod pool;
 mod routes;
+mod security_key;
 mod stop;
 mod sudo;
 mod trust;

@@ -24,6 +24,7 @@ pub struct Builder {
     lines: Vec<String>,
     host_certificate: Option<&'static [&'static str]>,
     second_key: bool,
+    rsa_key: bool,
     debug: bool,
 }
 
@@ -139,6 +140,13 @@ impl Builder {
         self
     }
 
+    /// Gives the server an RSA key as short as old gear has it, instead of its first.
+    #[must_use]
+    pub fn old_host_key(mut self) -> Self {
+        self.rsa_key = true;
+        self
+    }
+
     /// Lets the server log in detail.
     #[must_use]
     pub fn debug(mut self) -> Self {
@@ -161,7 +169,8 @@ impl Builder {
         let path = |name: &str| folder.path().join(name);
         // Other users than the one who runs the tests log in, too, and read their authorized keys here.
         std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
-        keygen(&path("host"), &["-t", "ed25519"]);
+        let kind: &[&str] = if self.rsa_key { &["-t", "rsa", "-b", "1024"] } else { &["-t", "ed25519"] };
+        keygen(&path("host"), kind);
         keygen(&path("client"), &["-t", "ed25519"]);
         std::fs::copy(path("client.pub"), path("authorized_keys")).unwrap();
         let user = if is_root { "root".to_owned() } else { whoami() };
@@ -213,16 +222,21 @@ fn listen(folder: &Path, debug: bool) -> Option<(Child, u16)> {
         .stderr(std::fs::File::create(folder.join("log")).unwrap())
         .spawn()
         .unwrap();
+    answers(&mut child, port).then_some((child, port))
+}
+
+/// Waits until a server that was just started answers; `false` when it ended because another took its port.
+pub fn answers(child: &mut Child, port: u16) -> bool {
     let until = Instant::now() + Duration::from_secs(10);
     while TcpStream::connect(("127.0.0.1", port)).is_err() {
         if child.try_wait().unwrap().is_some() {
-            return None;
+            return false;
         }
-        assert!(Instant::now() < until, "sshd does not answer");
+        assert!(Instant::now() < until, "the server does not answer");
         std::thread::yield_now();
     }
     // Whoever answers has to be this one.
-    child.try_wait().unwrap().is_none().then_some((child, port))
+    child.try_wait().unwrap().is_none()
 }
 
 /// A port that was free a moment ago.

@@ -5,6 +5,9 @@ use crate::world::transport::{Command, Line, Sudo};
 use super::marks::Marks;
 use super::quote::{quote, quote_all};
 
+/// The variable that holds the tag.
+const TAG: &str = "NLRUN_TAG";
+
 /// Text for a shell, and the marks that it will write to standard error.
 #[derive(Debug)]
 pub struct Script {
@@ -19,10 +22,25 @@ pub struct Script {
 /// Without sudo a line for the shell is run by that shell itself. Under sudo it is run by `sh`; exact words
 /// without environment or directory are given to `sudo -n` as they are, so that narrow sudoers rules match.
 pub fn compose(command: &Command) -> Script {
-    let marks = Marks::new(command.sudo.as_ref().is_some_and(|sudo| sudo.password.is_some()));
+    with(command, Marks::new(is_asked(command)))
+}
+
+/// Composes the same for a server that starts commands in a process group which they share with others.
+///
+/// What such a command started cannot be told by its group, so all of it carries a tag in its environment. Exact
+/// words under sudo do without: a narrow rule would not match any more.
+pub fn compose_tagged(command: &Command) -> Script {
+    with(command, Marks::tagged(is_asked(command)))
+}
+
+fn is_asked(command: &Command) -> bool {
+    command.sudo.as_ref().is_some_and(|sudo| sudo.password.is_some())
+}
+
+fn with(command: &Command, marks: Marks) -> Script {
     let tell = marks.tell_shell();
     let text = match &command.sudo {
-        None => format!("{tell}; {}", body(command)),
+        None => format!("{tell}; {}", body(command, marks.tag(), "\"${SHELL:-sh}\"")),
         Some(sudo) => format!("{tell}; exec {}", under_sudo(command, sudo, &marks)),
     };
     Script { text, marks }
@@ -43,19 +61,23 @@ fn under_sudo(command: &Command, sudo: &Sudo, marks: &Marks) -> String {
     let user = sudo.user.as_ref().map(|user| format!(" -u {}", quote(user))).unwrap_or_default();
     if sudo.password.is_some() {
         // `-k`: a cached login neither answers for us nor is left behind, so the prompt says all there is to know.
-        let inner = format!("{}; {}", marks.tell_admitted(), body(command));
+        let inner = format!("{}; {}", marks.tell_admitted(), body(command, marks.tag(), "sh"));
         return format!("sudo -k -S -H -p {}{user} -- sh -c {}", quote(&marks.prompt()), quote(&inner));
     }
     match &command.line {
         Line::Words(words) if command.env.is_empty() && command.cwd.is_none() && !command.detach => {
             format!("sudo -n -H{user} -- {}", quote_all(words))
         }
-        _ => format!("sudo -n -H{user} -- sh -c {}", quote(&body(command))),
+        _ => format!("sudo -n -H{user} -- sh -c {}", quote(&body(command, marks.tag(), "sh"))),
     }
 }
 
-fn body(command: &Command) -> String {
+/// Composes what runs in the end; `shell` reads a tagged line anew, for a shell's own environment is that of its start.
+fn body(command: &Command, tag: Option<&str>, shell: &str) -> String {
     let mut text = String::new();
+    if let Some(tag) = tag {
+        text.extend(["export ", TAG, "=", tag, "; "]);
+    }
     if let Some(cwd) = &command.cwd {
         text.extend(["cd -- ", &quote(cwd), " || exit 1; "]);
     }
@@ -77,6 +99,8 @@ fn body(command: &Command) -> String {
             &quiet,
             " fi",
         ]);
+    } else if tag.is_some() && matches!(command.line, Line::Shell(_)) {
+        text.extend(["exec ", shell, " -c ", &quote(&line)]);
     } else {
         text += &line;
     }
@@ -138,6 +162,27 @@ mod tests {
         ];
         for (command, expected) in table {
             assert_eq!(tail(&command), expected);
+        }
+    }
+
+    #[test]
+    fn a_tag_comes_before_everything_that_is_started() {
+        let sudo = || Some(Sudo { user: None, password: None });
+        let line = || command(Line::Shell("a | b".to_owned()));
+        let table = [
+            (command(words(&["ls", "a b"])), "export NLRUN_TAG=T; exec ls 'a b'"),
+            (line(), r#"export NLRUN_TAG=T; exec "${SHELL:-sh}" -c 'a | b'"#),
+            (
+                Command { sudo: sudo(), ..line() },
+                r"exec sudo -n -H -- sh -c 'export NLRUN_TAG=T; exec sh -c '\''a | b'\'''",
+            ),
+            (Command { sudo: sudo(), ..command(words(&["ls"])) }, "exec sudo -n -H -- ls"),
+        ];
+        for (command, expected) in table {
+            let script = compose_tagged(&command);
+            let tag = script.marks.tag().unwrap();
+            let (_, tail) = script.text.split_once("; ").unwrap();
+            assert_eq!(tail.replace(tag, "T"), expected);
         }
     }
 

@@ -46,6 +46,16 @@ impl Dialog {
         (Self { marks, gate, prompts: 0, shell: None }, seen)
     }
 
+    /// Whether the command's shell is still to tell its process id.
+    pub fn awaits_shell(&self) -> bool {
+        self.shell.is_none() && !self.marks.is_quiet()
+    }
+
+    /// The tag of all that the command started, where it has one.
+    pub fn tag(&self) -> Option<&str> {
+        self.marks.tag()
+    }
+
     /// Hands ordinary output to `sink` and acts on marks.
     pub async fn hear<S: Sink>(&mut self, bytes: &[u8], sink: &mut S) -> Result<(), Halt> {
         if self.marks.is_quiet() {

@@ -19,6 +19,7 @@ pub enum Cue {
 #[derive(Debug)]
 pub struct Marks {
     prefix: String,
+    tag: Option<String>,
     awaited: usize,
     held: Vec<u8>,
 }
@@ -29,19 +30,27 @@ const BODY: usize = 16;
 impl Marks {
     /// Prepares marks with a fresh token; `sudo` says that a password is going to be sent.
     pub(super) fn new(sudo: bool) -> Self {
-        let mut random = [0_u8; 8];
-        ring::rand::SecureRandom::fill(&ring::rand::SystemRandom::new(), &mut random)
-            .expect("the system has a source of randomness");
         Self {
-            prefix: format!("@nlrun-{:016x}-", u64::from_ne_bytes(random)),
+            prefix: format!("@nlrun-{}-", random()),
+            tag: None,
             awaited: if sudo { 2 } else { 1 },
             held: Vec::new(),
         }
     }
 
+    /// Prepares the same with a tag for the environment, which is not the token: a command may print its environment.
+    pub(super) fn tagged(sudo: bool) -> Self {
+        Self { tag: Some(random()), ..Self::new(sudo) }
+    }
+
     /// Expects no mark at all: output is handed on as it is.
     pub(super) fn none() -> Self {
-        Self { prefix: String::new(), awaited: 0, held: Vec::new() }
+        Self { prefix: String::new(), tag: None, awaited: 0, held: Vec::new() }
+    }
+
+    /// The tag that all of the command carries in its environment, where the server makes that necessary.
+    pub fn tag(&self) -> Option<&str> {
+        self.tag.as_deref()
     }
 
     /// The shell text that tells the shell's process id.
@@ -121,6 +130,13 @@ impl Marks {
     }
 }
 
+fn random() -> String {
+    let mut random = [0_u8; 8];
+    ring::rand::SecureRandom::fill(&ring::rand::SystemRandom::new(), &mut random)
+        .expect("the system has a source of randomness");
+    format!("{:016x}", u64::from_ne_bytes(random))
+}
+
 fn push_text(cues: &mut Vec<Cue>, bytes: Vec<u8>) {
     if !bytes.is_empty() {
         cues.push(Cue::Text(bytes));
@@ -132,7 +148,7 @@ mod tests {
     use super::*;
 
     fn marks() -> Marks {
-        Marks { prefix: "@nlrun-7-".to_owned(), awaited: 2, held: Vec::new() }
+        Marks { prefix: "@nlrun-7-".to_owned(), tag: None, awaited: 2, held: Vec::new() }
     }
 
     fn text(cues: &[Cue]) -> String {

@@ -6,7 +6,7 @@ mod marks;
 mod quote;
 mod sweep;
 
-pub use compose::{Script, bare, compose};
+pub use compose::{Script, bare, compose, compose_tagged};
 pub use dialog::{Dialog, Gate, Halt, Nowhere, password_refused};
 pub use marks::{Cue, Marks};
 pub use quote::quote;

@@ -117,12 +117,17 @@ impl Login<'_> {
                 continue;
             }
             let what = format!("key {}", path.display());
-            let Some(hash) = self.hash(key.public_key(), &what).await? else { continue };
+            let hashes = self.hashes(key.public_key(), &what).await?;
             self.offered.push(key.public_key().key_data().clone());
-            let key = PrivateKeyWithHashAlg::new(key, hash);
-            let result = self.handle.authenticate_publickey(self.endpoint.user.as_str(), key).await;
-            if self.settle(result, Some(what))? {
-                return Ok(true);
+            for hash in hashes {
+                if !self.accepts(MethodKind::PublicKey) {
+                    return Ok(false);
+                }
+                let key = PrivateKeyWithHashAlg::new(Arc::clone(&key), hash);
+                let result = self.handle.authenticate_publickey(self.endpoint.user.as_str(), key).await;
+                if self.settle(result, Some(what.clone()))? {
+                    return Ok(true);
+                }
             }
         }
         Ok(false)
@@ -134,7 +139,7 @@ impl Login<'_> {
         }
         let what = format!("certificate {shown}");
         let public = PublicKey::from(certificate.public_key().clone());
-        let Some(hash) = self.hash(&public, &what).await? else { return Ok(false) };
+        let Some(&hash) = self.hashes(&public, &what).await?.first() else { return Ok(false) };
         let user = self.endpoint.user.as_str();
         for path in &self.endpoint.identity_files {
             if public_half(path).is_some_and(|half| half.key_data() != public.key_data()) {
@@ -203,40 +208,49 @@ impl Login<'_> {
             }
             let public = identity.public_key().into_owned();
             let what = format!("agent key {}", public.fingerprint(HashAlg::Sha256));
-            let Some(hash) = self.hash(&public, &what).await? else { continue };
-            let user = self.endpoint.user.as_str();
-            let result = match identity {
-                AgentIdentity::PublicKey { key, .. } => {
-                    if self.offered.contains(key.key_data()) {
-                        continue;
+            if let AgentIdentity::PublicKey { key, .. } = &identity {
+                if self.offered.contains(key.key_data()) {
+                    continue;
+                }
+                self.offered.push(key.key_data().clone());
+            }
+            for hash in self.hashes(&public, &what).await? {
+                if !self.accepts(MethodKind::PublicKey) {
+                    return Ok(false);
+                }
+                let user = self.endpoint.user.as_str();
+                let result = match identity.clone() {
+                    AgentIdentity::PublicKey { key, .. } => {
+                        self.handle.authenticate_publickey_with(user, key, hash, &mut agent).await
                     }
-                    self.offered.push(key.key_data().clone());
-                    self.handle.authenticate_publickey_with(user, key, hash, &mut agent).await
+                    AgentIdentity::Certificate { certificate, .. } => {
+                        self.handle.authenticate_certificate_with(user, certificate, hash, &mut agent).await
+                    }
+                };
+                if self.settle(result, Some(what.clone()))? {
+                    return Ok(true);
                 }
-                AgentIdentity::Certificate { certificate, .. } => {
-                    self.handle.authenticate_certificate_with(user, certificate, hash, &mut agent).await
-                }
-            };
-            if self.settle(result, Some(what))? {
-                return Ok(true);
             }
         }
         Ok(false)
     }
 
-    /// Chooses the hash an RSA key signs with; `None` when only SHA-1 is left and the host is not `legacy`.
-    async fn hash(&mut self, key: &PublicKey, what: &str) -> Result<Option<Option<HashAlg>>, Fault> {
+    /// Lists the hashes an RSA key may sign with, to be tried in turn; none when only SHA-1 is left and the host is not
+    /// `legacy`. A key of another kind has its own, which is not named.
+    async fn hashes(&mut self, key: &PublicKey, what: &str) -> Result<Vec<Option<HashAlg>>, Fault> {
         if !key.algorithm().is_rsa() {
-            return Ok(Some(None));
+            return Ok(vec![None]);
         }
         match self.handle.best_supported_rsa_hash().await {
-            Ok(Some(Some(hash))) => Ok(Some(Some(hash))),
-            Ok(_) if self.endpoint.legacy => Ok(Some(None)),
+            // sshd announces all that it was built with, whatever its configuration accepts.
+            Ok(Some(Some(hash))) if self.endpoint.legacy => Ok(vec![Some(hash), None]),
+            Ok(Some(Some(hash))) => Ok(vec![Some(hash)]),
+            Ok(_) if self.endpoint.legacy => Ok(vec![None]),
             // The server did not say what it can: all since 2016 know this one.
-            Ok(None) => Ok(Some(Some(HashAlg::Sha512))),
+            Ok(None) => Ok(vec![Some(HashAlg::Sha512)]),
             Ok(Some(None)) => {
                 self.tried.push(format!("{what} (the server takes it only with SHA-1: `legacy: true`)"));
-                Ok(None)
+                Ok(Vec::new())
             }
             Err(_) => Err(self.refusal()),
         }
@@ -258,6 +272,7 @@ impl Login<'_> {
         let what = Some("keyboard-interactive".to_owned());
         let user = self.endpoint.user.as_str();
         let mut response = self.handle.authenticate_keyboard_interactive_start(user, None).await;
+        let mut asked = String::new();
         for _ in 0..ROUNDS {
             let prompts = match response {
                 Ok(Response::InfoRequest { prompts, .. }) => prompts,
@@ -268,6 +283,7 @@ impl Login<'_> {
                 }
                 Err(error) => return self.settle(Err(error), what),
             };
+            asked = prompts.iter().map(|prompt| prompt.prompt.trim()).collect::<Vec<_>>().join(", ");
             // What is echoed is no password: a user name, or "press enter".
             let answers = prompts
                 .iter()
@@ -275,7 +291,9 @@ impl Login<'_> {
                 .collect();
             response = self.handle.authenticate_keyboard_interactive_respond(answers).await;
         }
-        self.tried.push("keyboard-interactive (the server kept asking)".to_owned());
+        // A password that has to be changed, or a code that only a person can read.
+        self.tried
+            .push(format!("keyboard-interactive (the server kept asking, last `{}`)", asked.escape_debug()));
         Ok(false)
     }
 

@@ -21,6 +21,7 @@ use super::authenticate::authenticate;
 use super::connection::Connection;
 use super::identities::Identities;
 use super::known_hosts::Files;
+use super::quirks::Quirks;
 use super::request::Request;
 use super::stream::{Greeting, Link, Proxy, Traffic, Wire};
 use super::trust::Trust;
@@ -82,7 +83,7 @@ impl Shared {
             }
         };
         match timeout(endpoint.connect_timeout, calls).await {
-            Ok(Ok((handle, state))) => Ok(Connection::new(handle, state, endpoint, via, Arc::clone(self))),
+            Ok(Ok(session)) => Ok(Connection::new(session, endpoint, via, Arc::clone(self))),
             Ok(Err(fault)) => Err(fault),
             Err(_) => Err(Fault::Unreachable {
                 reason: format!(
@@ -100,7 +101,7 @@ impl Shared {
         via: Option<&Connection>,
         trust: &Arc<Trust>,
         progress: &AtomicU8,
-    ) -> Result<(Handle<Client>, Arc<State>), Hitch> {
+    ) -> Result<Session, Hitch> {
         progress.store(0, Ordering::Relaxed);
         let link = dial(endpoint, via).await?;
         progress.store(1, Ordering::Relaxed);
@@ -121,8 +122,15 @@ impl Shared {
             .map_err(|error| explain(&error, &state, &greeting, endpoint))?;
         progress.store(2, Ordering::Relaxed);
         authenticate(&mut handle, endpoint, &self.identities).await.map_err(Hitch::Final)?;
-        Ok((handle, state))
+        Ok(Session { handle, state, quirks: Quirks::of(&greeting.shown()) })
     }
+}
+
+/// An SSH session that has logged in.
+pub(super) struct Session {
+    pub(super) handle: Handle<Client>,
+    pub(super) state: Arc<State>,
+    pub(super) quirks: Quirks,
 }
 
 const STAGES: [&str; 3] = ["connecting", "exchanging keys", "logging in"];

@@ -10,7 +10,8 @@ use russh::{Channel, ChannelMsg, ChannelOpenFailure, Disconnect};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit, oneshot};
 use tokio::time::{Instant, sleep, timeout};
 
-use super::connect::{Client, Shared, State};
+use super::connect::{Client, Session, Shared, State};
+use super::quirks::Quirks;
 use super::request::Request;
 use super::stream::Traffic;
 use crate::world::host::Endpoint;
@@ -23,6 +24,8 @@ const ENDS: usize = 2;
 pub(crate) struct Connection {
     handle: Handle<Client>,
     state: Arc<State>,
+    /// What its server does differently.
+    pub(super) quirks: Quirks,
     permits: Arc<Semaphore>,
     running: AtomicUsize,
     ahead: Mutex<Option<oneshot::Receiver<Lease>>>,
@@ -49,16 +52,16 @@ pub(crate) struct Lease {
 impl Connection {
     /// Wraps a session that has logged in.
     pub(super) fn new(
-        handle: Handle<Client>,
-        state: Arc<State>,
+        session: Session,
         endpoint: &Endpoint,
         via: Option<Arc<Self>>,
         shared: Arc<Shared>,
     ) -> Self {
         Self {
-            handle,
-            state,
-            permits: Arc::new(Semaphore::new(shared.channels)),
+            handle: session.handle,
+            state: session.state,
+            quirks: session.quirks,
+            permits: Arc::new(Semaphore::new(shared.channels.min(session.quirks.commands))),
             ends: Semaphore::new(ENDS),
             shared,
             running: AtomicUsize::new(0),

@@ -6,28 +6,35 @@ use std::time::Duration;
 use russh::client::Msg;
 use russh::{Channel, ChannelMsg, ChannelReadHalf, ChannelWriteHalf, Sig};
 use tokio::sync::watch;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::connection::{Connection, Lease};
 use super::request::Request;
 use crate::world::host::Endpoint;
-use crate::world::shell::{Dialog, Gate, Halt, Marks, Nowhere, bare, compose, password_refused, sweeping};
+use crate::world::shell::{
+    Dialog, Gate, Halt, Marks, Nowhere, Script, bare, compose, compose_tagged, password_refused, sweeping,
+};
 use crate::world::transport::{Command, Exit, Fault, Sink, SinkClosed, Stream};
 
 /// How long a command that was told to end may take for it before its channel is closed.
 const GRACE: Duration = Duration::from_secs(12);
-/// How long a shell that was asked for may take to say which process it is.
-const BEGIN: Duration = Duration::from_secs(5);
+/// How long a command that was asked for may take to say that it runs, before it is given up as one that cannot be ended.
+const BEGINNING: Duration = Duration::from_secs(6);
 /// The longest piece of standard input sent at once.
 const PIECE: usize = 32 * 1024;
 /// How much of it may wait in this process for the socket.
 const IN_FLIGHT: u64 = 64 * 1024;
 
-/// Returns what the server is asked to run, and what to listen for.
-pub(crate) fn script(endpoint: &Endpoint, command: &Command) -> Result<(Request, Marks), Fault> {
+/// Writes down what the server is asked to run, and returns what to listen for.
+pub(crate) fn prepare(
+    connection: &Connection,
+    endpoint: &Endpoint,
+    command: &Command,
+    request: &Request,
+) -> Result<Marks, Fault> {
     let script = if endpoint.posix {
-        compose(command)
+        compose_for(connection, command)
     } else {
         bare(command).ok_or_else(|| Fault::Protocol {
             reason: format!(
@@ -36,7 +43,19 @@ pub(crate) fn script(endpoint: &Endpoint, command: &Command) -> Result<(Request,
             ),
         })?
     };
-    Ok((Request::new(script.text), script.marks))
+    let quirks = connection.quirks;
+    if script.text.len() > quirks.longest_command {
+        return Err(Fault::Protocol {
+            reason: format!(
+                "{} takes no command of {} bytes, {} at most; `ssh_script` sends a longer one by standard input",
+                quirks.name,
+                script.text.len(),
+                quirks.longest_command
+            ),
+        });
+    }
+    request.write(script.text);
+    Ok(script.marks)
 }
 
 /// Runs `command` on a leased channel and returns how it ended, or why nobody knows.
@@ -47,15 +66,19 @@ pub(crate) async fn run<S: Sink>(
     lease: Lease,
     endpoint: &Endpoint,
     command: &Command,
-    script: (Request, Marks),
+    prepared: (Request, Marks),
     sink: &mut S,
     cancel: &CancellationToken,
 ) -> Result<Exit, Fault> {
     let _running = connection.run();
     let call = Call { connection, endpoint, command };
-    let result = call.run(lease.channel, script, sink, cancel).await;
+    let result = call.run(lease.channel, prepared, sink, cancel).await;
     drop(lease.permit);
     result
+}
+
+fn compose_for(connection: &Connection, command: &Command) -> Script {
+    if connection.quirks.shares_group { compose_tagged(command) } else { compose(command) }
 }
 
 struct Call<'a> {
@@ -84,7 +107,7 @@ impl Call<'_> {
         let (mut read, write) = channel.split();
         let (dialog, gate) = Dialog::new(marks);
         let mut hearing = Hearing { dialog, code: None, signal: None, has_begun: false };
-        let feeding = self.feed(&write, request, gate);
+        let feeding = self.feed(&write, &request, gate);
         tokio::pin!(feeding);
         let mut is_feeding = true;
         let limit = self.command.timeout;
@@ -111,7 +134,11 @@ impl Call<'_> {
                     }
                 }
                 () = cancel.cancelled() => {
-                    self.stop(&mut read, &write, &mut hearing, sink).await;
+                    if request.is_sent() {
+                        self.stop(&mut read, &write, &mut hearing, sink).await;
+                    } else {
+                        let _ = write.close().await;
+                    }
                     return Err(Fault::Cancelled);
                 }
                 () = &mut expiry, if limit.is_some() => {
@@ -149,7 +176,7 @@ impl Call<'_> {
     }
 
     /// Asks for the command and sends its standard input; errors show up as the channel's end.
-    async fn feed(&self, write: &ChannelWriteHalf<Msg>, request: Request, mut gate: watch::Receiver<Gate>) {
+    async fn feed(&self, write: &ChannelWriteHalf<Msg>, request: &Request, mut gate: watch::Receiver<Gate>) {
         if let Some(text) = request.take()
             && write.exec(true, text).await.is_err()
         {
@@ -192,21 +219,18 @@ impl Call<'_> {
         hearing: &mut Hearing,
         sink: &mut S,
     ) {
-        if self.endpoint.posix {
-            // On a slow host the shell may only be about to begin; what it starts can be found once it has said
-            // its number, and would run on for ever otherwise.
-            let told = async {
-                while hearing.dialog.shell.is_none() && hearing.code.is_none() {
-                    let Some(message) = read.wait().await else { break };
-                    if let Err(Halt::Ended | Halt::ExecRefused) = hearing.hear(message, sink).await {
-                        break;
-                    }
-                }
-            };
-            let _ = timeout(BEGIN, told).await;
-        }
+        let until = Instant::now() + GRACE;
+        // It may run before we hear so, and what is not known cannot be ended.
+        let begun = async {
+            while hearing.dialog.awaits_shell()
+                && let Some(message) = read.wait().await
+                && hearing.hear(message, sink).await.is_ok()
+            {}
+        };
+        let _ = timeout(BEGINNING, begun).await;
         let has_ended = hearing.code.is_some() || hearing.signal.is_some();
-        let ending = self.end(write, hearing.dialog.shell, has_ended);
+        let tag = hearing.dialog.tag().map(str::to_owned);
+        let ending = self.end(write, hearing.dialog.shell, has_ended, tag.as_deref());
         tokio::pin!(ending);
         let mut is_ending = true;
         let listen = async {
@@ -224,11 +248,19 @@ impl Call<'_> {
                 }
             }
         };
-        let _ = timeout(GRACE, listen).await;
+        if timeout_at(until, listen).await.is_err() {
+            self.warn(hearing.dialog.shell);
+        }
         let _ = write.close().await;
     }
 
-    async fn end(&self, write: &ChannelWriteHalf<Msg>, shell: Option<u32>, has_ended: bool) {
+    async fn end(
+        &self,
+        write: &ChannelWriteHalf<Msg>,
+        shell: Option<u32>,
+        has_ended: bool,
+        tag: Option<&str>,
+    ) {
         let Some(shell) = shell else {
             // No shell of ours: the server is asked, and most network gear does not even know the request.
             let _ = write.signal(Sig::TERM).await;
@@ -236,14 +268,15 @@ impl Call<'_> {
             let _ = write.signal(Sig::KILL).await;
             return;
         };
+        let sweeping = sweeping(shell, has_ended, tag, self.command.sudo.as_ref());
         let is_ended = match self.connection.open_for_end().await {
-            Ok((channel, _turn)) => self.sweep(self.connection, channel, shell, has_ended).await,
+            Ok((channel, _turn)) => self.sweep(self.connection, channel, &sweeping).await,
             Err(_) if self.connection.is_closed() => return,
             // The server allows no further session, and keeps ours until its process is gone.
             Err(_) => match self.connection.again(self.endpoint).await {
                 Ok(other) => {
                     let is_ended = match other.open_for_end().await {
-                        Ok((channel, _turn)) => self.sweep(&other, channel, shell, has_ended).await,
+                        Ok((channel, _turn)) => self.sweep(&other, channel, &sweeping).await,
                         Err(_) => false,
                     };
                     other.close().await;
@@ -253,22 +286,21 @@ impl Call<'_> {
             },
         };
         if !is_ended {
-            tracing::warn!(host = self.endpoint.name, shell, "what a stopped command started may still run");
+            self.warn(Some(shell));
         }
     }
 
-    async fn sweep(
-        &self,
-        connection: &Arc<Connection>,
-        channel: Channel<Msg>,
-        shell: u32,
-        has_ended: bool,
-    ) -> bool {
-        let sweeping = sweeping(shell, has_ended, self.command.sudo.as_ref());
-        let call = Call { connection, endpoint: self.endpoint, command: &sweeping };
-        let script = compose(&sweeping);
-        let script = (Request::new(script.text), script.marks);
-        let exit = Box::pin(call.run(channel, script, &mut Nowhere, &CancellationToken::new())).await;
+    fn warn(&self, shell: Option<u32>) {
+        tracing::warn!(host = self.endpoint.name, shell, "what a stopped command started may still run");
+    }
+
+    async fn sweep(&self, connection: &Arc<Connection>, channel: Channel<Msg>, sweeping: &Command) -> bool {
+        let call = Call { connection, endpoint: self.endpoint, command: sweeping };
+        let Script { text, marks } = compose_for(connection, sweeping);
+        let request = Request::default();
+        request.write(text);
+        let exit =
+            Box::pin(call.run(channel, (request, marks), &mut Nowhere, &CancellationToken::new())).await;
         matches!(exit, Ok(Exit { code: Some(0), .. }))
     }
 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use russh::keys::{Certificate, PrivateKey, PublicKey};
+use russh::keys::{Algorithm, Certificate, PrivateKey, PublicKey};
 use tokio::sync::Mutex;
 use zeroize::Zeroizing;
 
@@ -50,6 +50,12 @@ async fn read(path: &Path, passphrase: Option<&Zeroizing<String>>) -> Result<Arc
         // One P-256 key in 512 begins with a zero byte and is refused by the `ssh-key` crate (0.7.0-rc.11).
         (key, _) => key.map_err(|error| refused(format!("{error}; an agent may be able to read it")))?,
     };
+    if matches!(key.algorithm(), Algorithm::SkEd25519 | Algorithm::SkEcdsaSha2NistP256) {
+        return Err(refused(format!(
+            "it is on a security key, which an agent must ask: `ssh-add {}`",
+            path.display()
+        )));
+    }
     Ok(Arc::new(key))
 }
 

@@ -7,6 +7,7 @@ mod connection;
 mod exec;
 mod identities;
 mod known_hosts;
+mod quirks;
 mod request;
 pub mod ssh_config;
 mod stream;
@@ -14,5 +15,5 @@ mod trust;
 
 pub(super) use connect::{Shared, dial_tcp};
 pub(super) use connection::{Connection, Lease};
-pub(super) use exec::{run, script};
+pub(super) use exec::{prepare, run};
 pub(super) use request::Request;
