@@ -15,9 +15,9 @@ fn project(options: &str) -> Project {
 
 #[test]
 fn a_file_is_private_until_it_is_whole_and_on_disk_before_it_is_live() {
-    // `sha256sum` reads the new file as standard input, before it gets its mode.
+    // `wc` reads the new file as standard input, before it gets its mode.
     let project = project("mode: \"0644\"")
-        .program("sha256sum", "stat -Lc %a /proc/self/fd/0 >>done; exec /usr/bin/sha256sum")
+        .program("wc", "stat -Lc %a /proc/self/fd/0 >>done; exec /usr/bin/wc \"$@\"")
         .program(
             "dd",
             "test -e target && echo live >>done; case $* in *conv=fsync*) echo synced $LC_ALL >>done;; esac; \

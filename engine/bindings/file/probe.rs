@@ -76,7 +76,7 @@ pub(super) struct Observed {
     pub(super) size: u64,
     pub(super) mtime: i64,
     pub(super) known: Known,
-    pub(super) content: Option<Arc<Vec<u8>>>,
+    pub(super) content: Option<Arc<[u8]>>,
     /// Where a link leads.
     pub(super) target: Option<String>,
     /// The path behind all links, where it is another one.
@@ -108,11 +108,11 @@ impl Observed {
     }
 
     /// Returns what will be here once a plan is done that makes this of it.
-    pub(super) fn become_file(&self, attributes: &Attributes, sha256: &str, content: &[u8]) -> Self {
+    pub(super) fn become_file(&self, attributes: &Attributes, sha256: &str, content: &Arc<[u8]>) -> Self {
         let mode = if self.r#type == Type::File { self.mode } else { 0o644 };
         Self {
             known: Known::Hash(sha256.to_owned()),
-            content: Some(content.to_vec().into()),
+            content: Some(content.clone()),
             target: None,
             ..self.become_entry(Type::File, mode, attributes)
         }
@@ -222,7 +222,7 @@ impl Place {
         if let (Ask::Differs { .. } | Ask::IsSecret { .. } | Ask::Hash | Ask::Content(_), Some(content)) =
             (ask, &seen.content)
         {
-            let found = crate::store::sha256(content.as_slice());
+            let found = crate::store::sha256(content);
             match (&ask, &seen.known) {
                 (Ask::IsSecret { sha256, .. }, Known::Nothing) => {
                     seen.known = Known::Same(found == *sha256);

@@ -155,7 +155,7 @@ impl Put {
                         );
                         return Err(self.place.failure("too_large", message));
                     }
-                    (_, content) => content.as_ref().map(|content| content.as_slice()),
+                    (_, content) => content.as_deref(),
                 };
                 if old.is_none() && !edit.creates() && permit.mode() == Mode::Apply {
                     let message = format!("`{path}` does not exist; `create: true` makes it");
@@ -220,7 +220,7 @@ impl Put {
             } else if !self.show_diff {
                 format!("{}content would change\n", header())
             } else if new.len() <= MOST_DIFF && (!is_there || seen.content.is_some()) {
-                diff::bytes(seen.content.as_ref().map(|old| old.as_slice()), Some(new), path, path, 3)
+                diff::bytes(seen.content.as_deref(), Some(new), path, path, 3)
             } else {
                 let old = match (is_there, &seen.known) {
                     (false, _) => "absent".to_owned(),
@@ -243,13 +243,13 @@ impl Put {
         let size = found.bytes.len().to_string();
         let validate = self.manner.validate.as_deref().map(validation).unwrap_or_default();
         let is_secret = matches!(&self.wanted, Wanted::Content(fixed) if fixed.is_secret);
-        let (size, sum, stdin): (&str, &str, Arc<[u8]>) = if is_secret {
-            // Others on the host can read arguments, and a hash helps to guess a short secret.
-            let mut stdin = format!("{size} {}\n", found.sha256).into_bytes();
+        let (size, stdin): (&str, Arc<[u8]>) = if is_secret {
+            // Others on the host can read arguments.
+            let mut stdin = format!("{size}\n").into_bytes();
             stdin.extend_from_slice(&found.bytes);
-            ("-", "", stdin.into())
+            ("-", stdin.into())
         } else {
-            (&size, &found.sha256, found.bytes.clone())
+            (&size, found.bytes.clone())
         };
         let guard = match (&self.wanted, &found.seen.known) {
             (Wanted::Content(_), _) => "",
@@ -266,7 +266,6 @@ impl Put {
             &validate,
             &token,
             size,
-            sum,
             guard,
         ];
         let out = self.place.run(permit, Script::Put, &arguments, stdin, 64 << 10).await.map_err(

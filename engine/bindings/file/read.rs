@@ -118,7 +118,7 @@ async fn content(place: &Place, permit: &Permit<'_>, most: usize, limit: &str) -
     let path = &place.path;
     match (seen.r#type, seen.content) {
         (Type::File, _) if seen.known == Known::Unreadable => Err(place.denied()),
-        (Type::File, Some(content)) => Ok(Arc::unwrap_or_clone(content)),
+        (Type::File, Some(content)) => Ok(content.to_vec()),
         (Type::File, None) => {
             let message = format!("`{path}` has {} bytes, and {limit} allows {most}", seen.size);
             Err(place.failure("too_large", message))

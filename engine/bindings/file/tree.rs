@@ -104,7 +104,7 @@ echo ok
 /// One entry that shall be there.
 struct Entry {
     name: String,
-    content: Option<Arc<Vec<u8>>>,
+    content: Option<Arc<[u8]>>,
     sha256: String,
     mode: u32,
 }
@@ -424,9 +424,7 @@ impl Effect for Tree {
             None => &self.look(permit).await?,
         };
         let contents = || {
-            let entry = |index: &usize| {
-                self.source.entries[*index].content.as_ref().map_or(&[][..], |content| content.as_slice())
-            };
+            let entry = |index: &usize| self.source.entries[*index].content.as_deref().unwrap_or_default();
             changes.sent.iter().map(entry)
         };
         let mut archive = Archive::new(contents().map(<[u8]>::len).sum::<usize>() + changes.list.len());
@@ -547,7 +545,7 @@ fn read(
         let _ = writeln!(digest, "{mode:o} {sum} {}", leaf.name);
         source.entries.push(Entry {
             name: leaf.name,
-            content: leaf.content.map(Arc::new),
+            content: leaf.content.map(Arc::from),
             sha256: sum,
             mode,
         });

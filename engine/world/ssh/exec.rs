@@ -21,10 +21,8 @@ use crate::world::transport::{Command, Exit, Fault, Sink, SinkClosed, Stream};
 const GRACE: Duration = Duration::from_secs(12);
 /// How long a command that was asked for may take to say that it runs, before it is given up as one that cannot be ended.
 const BEGINNING: Duration = Duration::from_secs(6);
-/// The longest piece of standard input sent at once.
-const PIECE: usize = 32 * 1024;
-/// How much of it may wait in this process for the socket.
-const IN_FLIGHT: u64 = 64 * 1024;
+/// The longest piece of standard input sent at once, and the most of it that waits in this process for the socket.
+const PIECE: usize = 16 * 1024;
 
 /// Writes down what the server is asked to run, and returns what to listen for.
 pub(crate) fn prepare(
@@ -202,7 +200,7 @@ impl Call<'_> {
         let mut due = traffic.sent();
         for piece in self.command.stdin.chunks(PIECE) {
             // russh takes all that the server's window allows, some MiB, and holds it until the socket takes it.
-            traffic.reached(due.saturating_sub(IN_FLIGHT)).await;
+            traffic.reached(due).await;
             due += piece.len() as u64;
             if write.data_bytes(piece.to_vec()).await.is_err() {
                 return;
