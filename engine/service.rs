@@ -79,6 +79,14 @@ pub enum ServiceError {
         /// Who holds it.
         holder: String,
     },
+    /// A decision is about something else than an act in doubt.
+    #[error("no act of run {run} at `{address}` is in doubt, so there is nothing to decide about it")]
+    NotInDoubt {
+        /// The run.
+        run: i64,
+        /// What the decision names.
+        address: crate::model::address::Address,
+    },
     /// What a run pinned is gone.
     #[error("run {run} cannot go on: {reason}")]
     Unusable {

@@ -59,6 +59,7 @@ impl Problem {
                 | ServiceError::SshConfig(_)
                 | ServiceError::Pattern(_)
                 | ServiceError::Endpoint { .. }
+                | ServiceError::NotInDoubt { .. }
                 | ServiceError::Plan { .. } => USAGE,
                 ServiceError::Store(StoreError::NoRun(_) | StoreError::Newer { .. }) => USAGE,
                 ServiceError::Store(
@@ -118,6 +119,9 @@ impl Problem {
                 }
                 ServiceError::Store(StoreError::PlanUsed(run)) => {
                     Some(format!("see what it did with `nlrun show {run}`; a new run needs a new plan"))
+                }
+                ServiceError::NotInDoubt { run, .. } => {
+                    Some(format!("`nlrun show {run}` lists the acts in doubt"))
                 }
                 ServiceError::Store(StoreError::Over { run, .. }) => {
                     Some(format!("see `nlrun show {run}`; start it again with `nlrun run`"))

@@ -171,6 +171,12 @@ impl Journal {
         }
     }
 
+    /// Whether this is an act that was begun and whose end is not recorded.
+    pub fn is_in_doubt(&self, address: &Address) -> bool {
+        let effects = self.effects.lock();
+        effects.get(address).is_some_and(|found| found.request.kind == Kind::Act && found.answer.is_none())
+    }
+
     /// Returns recorded effects that nobody has asked for yet, in no order.
     pub fn left(&self) -> Vec<(Address, Kind, String)> {
         let effects = self.effects.lock();

@@ -42,6 +42,10 @@ impl Project {
             return Err(StoreError::Over { run, status }.into());
         }
         let (start, journal) = read(&reader, run)?;
+        // A slip of the pen would leave the act that was meant undecided.
+        if let Some(address) = decisions.keys().find(|address| !journal.is_in_doubt(address)) {
+            return Err(ServiceError::NotInDoubt { run: run.0, address: address.clone() });
+        }
         let prepared = pinned(&reader, run, &start)?;
         let words = |decision: &Decision| match decision {
             Decision::Done => "done".to_owned(),

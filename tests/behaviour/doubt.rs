@@ -76,6 +76,8 @@ fn what_can_be_probed_needs_no_decision_and_hosts_whose_turn_had_not_come_wait()
     let lines = call(&project, ["resume", "1", "--json"]).ends(3).json_lines();
     assert_eq!(addresses(&of(&lines, "ended").next().unwrap()["in_doubt"]), ["1[h1]/1", "1[h2]/1"]);
     assert_eq!(of(&lines, "branch_began").count() + of(&lines, "intent").count(), 0, "nothing new happens");
+    let slip = call(&project, ["resume", "1", "--done", "1[h1]/1", "--done", "1[h3]/2"]).ends(64);
+    assert!(slip.stderr.contains("no act of run 1 at `1[h3]/2` is in doubt"), "{}", slip.stderr);
     call(&project, ["resume", "1", "--done", "1[h1]/1", "--again", "1[h2]/1"]).success();
     let ledger = ledger(&project);
     // A command that had been sent may have begun or not when its run was killed.
