@@ -181,8 +181,8 @@ impl Hosts {
             return super::local::run(command, sink, cancel).await;
         }
         let request = Request::default();
-        let leasing = self.lease(endpoint, command, &request);
-        tokio::pin!(leasing);
+        // Boxed: making a connection takes far more memory than running a command on it.
+        let mut leasing = Box::pin(self.lease(endpoint, command, &request));
         let (connection, lease, marks) = tokio::select! {
             leased = &mut leasing => leased?,
             () = cancel.cancelled() => {
@@ -190,10 +190,11 @@ impl Hosts {
                     return Err(Fault::Cancelled);
                 }
                 // It may run already; the way to end it leads over its channel.
-                leasing.await?
+                (&mut leasing).await?
             }
         };
-        ssh::run(&connection, lease, endpoint, command, (request.clone(), marks), sink, cancel).await
+        drop(leasing);
+        ssh::run(&connection, lease, endpoint, command, (request, marks), sink, cancel).await
     }
 
     /// Takes a channel; a connection that turns out to be dead before anything was asked on it is replaced.

@@ -39,7 +39,7 @@ pub(crate) struct Shared {
 /// Bytes that one channel may hold for a slow receiver are at most this many packets of 32 KiB.
 const CHANNEL_BUFFER: usize = 16;
 /// The buffer in front of the socket, so that a small packet costs one system call instead of two.
-const READ_BUFFER: usize = 1024;
+const READ_BUFFER: usize = 512;
 /// How often a server that hangs up before its greeting is called again.
 const CALLS: u32 = 7;
 
