@@ -141,10 +141,11 @@ impl Inlet {
         self.settle(receiver)
     }
 
-    /// Has what is queued committed soon, for somebody who waits for room.
+    /// Has what is queued committed at once: somebody waits for room, or soon will.
     pub(super) fn hurry(&self) {
-        self.committer.is_hurried.store(true, Ordering::SeqCst);
-        self.thread.unpark();
+        if !self.committer.is_hurried.swap(true, Ordering::SeqCst) {
+            self.thread.unpark();
+        }
     }
 
     /// Commits until the event is on disk, unless somebody else has done so meanwhile.
@@ -162,6 +163,10 @@ impl Inlet {
     }
 
     fn wake(&self) {
+        if self.sender.capacity() <= QUEUE - BATCH {
+            self.hurry();
+            return;
+        }
         let is_asleep = &self.committer.is_asleep;
         if is_asleep.load(Ordering::SeqCst) && is_asleep.swap(false, Ordering::SeqCst) {
             self.thread.unpark();
@@ -227,7 +232,9 @@ impl Committer {
         let (mut idle, mut seen) = (0, 0);
         loop {
             if idle < LOOKS || is_closing.load(Ordering::SeqCst) {
-                std::thread::park_timeout(LOOK);
+                if !self.is_hurried.load(Ordering::SeqCst) {
+                    std::thread::park_timeout(LOOK);
+                }
             } else {
                 self.is_asleep.store(true, Ordering::SeqCst);
                 // An event that came before that was said is found here, a later one wakes this thread.
@@ -240,7 +247,7 @@ impl Committer {
             }
             let mut turn = self.turn.lock();
             idle = if turn.receiver.is_empty() { idle + 1 } else { 0 };
-            let is_urgent = self.is_hurried.swap(false, Ordering::SeqCst) || turn.receiver.len() >= BATCH;
+            let is_urgent = self.is_hurried.swap(false, Ordering::SeqCst);
             // Whoever has committed since the last look will come again.
             if turn.commits == seen || is_urgent || is_closing.load(Ordering::SeqCst) {
                 while turn.commit() {}
