@@ -138,7 +138,7 @@ impl<'a> Permit<'a> {
 
     /// Asks the person at the terminal; `None` when nobody is there.
     pub fn confirm(&self, question: &str) -> Result<Option<bool>, Failure> {
-        let answer = self.gate.confirm(&self.gate.redactor.text(question));
+        let answer = self.gate.confirm(question);
         if answer.is_none() && self.gate.cancellation.reason().is_some() {
             return Err(cancelled());
         }

@@ -114,7 +114,8 @@ impl Gate {
 
     /// Asks the person at the terminal; nobody answers for a run that has to end.
     pub(super) fn confirm(&self, question: &str) -> Option<bool> {
-        self.ask.confirm(question, &|| self.cancellation.reason().is_some())
+        // A target can come from a command's output, and a terminal is recorded by more than nlrun.
+        self.ask.confirm(&self.redactor.text(question), &|| self.cancellation.reason().is_some())
     }
 
     /// Gives a secret that the run has read before, from its source.

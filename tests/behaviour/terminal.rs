@@ -105,6 +105,7 @@ fn a_question_stands_alone_until_it_is_answered_and_the_run_goes_on() {
     for (project, question) in asking() {
         let mut terminal = Terminal::start(&project, &["run", "shows"]);
         terminal.shows(question);
+        terminal.shows("[y/N]");
         let screen = terminal.screen();
         let last = screen.lines().into_iter().rfind(|line| !line.is_empty()).unwrap();
         assert!(last.starts_with("? ") && last.ends_with("[y/N]"), "{screen:?}");
@@ -156,4 +157,17 @@ fn a_run_that_waits_for_an_answer_ends_when_it_is_told_to_or_takes_too_long() {
             assert!(ledger(&project).is_empty());
         }
     }
+}
+
+#[test]
+fn a_question_shows_no_secret_that_came_into_a_target() {
+    let text = "secret(\"pin\");\nlet name = ssh_read(\"localhost\", \"cat told\").out.trim();\n\
+                file_put(\"localhost\", `/${name}`, \"x\");";
+    let project = project(text).variable("NLRUN_SECRET_PIN", "4711-hidden").file("told", "4711-hidden\n");
+    let words = ["run", "shows", "--allow", "secret.read", "--allow", "ssh.read"];
+    let mut terminal = Terminal::start(&project, &words);
+    terminal.shows("«secret:pin»");
+    terminal.types("\n");
+    let (raw, _) = terminal.ends(3);
+    assert!(!raw.contains("4711"), "{raw}");
 }
