@@ -2,22 +2,14 @@
 
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
 
 use nlrun::world::host::{Endpoint, Hosts, Limits};
 use nlrun::world::transport::Fault;
 use zeroize::Zeroizing;
 
-use super::{run, shell};
+use super::enters;
 use crate::support::account::Account;
 use crate::support::sshd::Sshd;
-
-async fn enters(endpoint: Endpoint) -> Result<(), Fault> {
-    let hosts = Hosts::new(Limits::default());
-    let (result, kept) = run(&hosts, &Arc::new(endpoint), &shell("echo in")).await;
-    hosts.close().await;
-    result.map(|_| assert_eq!(kept.out(), "in\n"))
-}
 
 #[tokio::test]
 async fn keys_of_every_kind() {

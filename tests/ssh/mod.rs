@@ -20,7 +20,7 @@ mod trust;
 
 use std::sync::Arc;
 
-use nlrun::world::host::{Endpoint, Hosts};
+use nlrun::world::host::{Endpoint, Hosts, Limits};
 use nlrun::world::transport::{Command, Exit, Fault, Line, Sink, SinkClosed, Stream};
 use tokio_util::sync::CancellationToken;
 
@@ -83,4 +83,12 @@ pub async fn run(hosts: &Hosts, endpoint: &Arc<Endpoint>, command: &Command) -> 
     let mut kept = Kept::default();
     let result = hosts.run(endpoint, command, &mut kept, &CancellationToken::new()).await;
     (result, kept)
+}
+
+/// Logs in, and says why that was refused.
+pub async fn enters(endpoint: Endpoint) -> Result<(), Fault> {
+    let hosts = Hosts::new(Limits::default());
+    let (result, kept) = run(&hosts, &Arc::new(endpoint), &shell("echo in")).await;
+    hosts.close().await;
+    result.map(|_| assert_eq!(kept.out(), "in\n"))
 }

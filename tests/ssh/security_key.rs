@@ -1,13 +1,12 @@
 //! Keys on a FIDO security key, which here is a library that OpenSSH tests itself with.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
-use nlrun::world::host::{Endpoint, Hosts, Limits};
+use nlrun::world::host::Endpoint;
 use nlrun::world::transport::Fault;
 
+use super::enters;
 use super::login::Agent;
-use super::{run, shell};
 use crate::support::dropbear::Dropbear;
 use crate::support::sshd::Sshd;
 
@@ -26,13 +25,6 @@ fn key(sshd: &Sshd, kind: &str) -> PathBuf {
     let key = sshd.keygen(kind, &["-t", kind, "-w", LIBRARY]);
     sshd.authorize(&key);
     key
-}
-
-async fn enters(endpoint: Endpoint) -> Result<(), Fault> {
-    let hosts = Hosts::new(Limits::default());
-    let (result, kept) = run(&hosts, &Arc::new(endpoint), &shell("echo in")).await;
-    hosts.close().await;
-    result.map(|_| assert_eq!(kept.out(), "in\n"))
 }
 
 #[tokio::test]
