@@ -18,7 +18,9 @@ use crate::model::inventory::{Host, Inventory};
 use crate::model::run::Mode;
 use crate::model::secret::{Secret, SecretName};
 use crate::world::clock;
-use crate::world::transport::{Command, Exit, Fault};
+use crate::world::helper::Question;
+use crate::world::shell::Reply;
+use crate::world::transport::{Command, Exit, Fault, Sudo};
 
 pub use crate::gate::output::Captured;
 
@@ -76,6 +78,16 @@ impl<'a> Permit<'a> {
     /// Runs a command of nlrun's own on the effect's host; its output is not part of the log.
     pub async fn ask(&self, command: Command, limit: usize) -> Result<Finished, Failure> {
         self.transport(command, limit, false).await
+    }
+
+    /// Asks the effect's host something that changes nothing; it is not part of the log, and may be asked twice.
+    pub async fn question(&self, mut question: Question<'_>) -> Result<Reply, Failure> {
+        let host = self.host()?.clone();
+        let endpoint = self.gate.endpoint(&host).await?;
+        self.give_password(&host, question.sudo.as_mut()).await?;
+        let hosts = self.gate.world.hosts();
+        let reply = hosts.ask(&endpoint, &question, self.gate.cancellation.token()).await;
+        reply.map_err(|fault| failure(fault, &host.name))
     }
 
     /// Opens the connection to the effect's host.
@@ -198,18 +210,22 @@ impl<'a> Permit<'a> {
         self.gate.world.project()
     }
 
-    async fn transport(&self, mut command: Command, limit: usize, logged: bool) -> Result<Finished, Failure> {
-        let host = self.host()?.clone();
-        let endpoint = self.gate.endpoint(&host).await?;
-        if let Some(sudo) = command.sudo.as_mut()
-            && sudo.password.is_none()
-            && let Some(name) = &host.connection.sudo_password
-        {
+    /// Completes `sudo` with the host's password, where it has one.
+    async fn give_password(&self, host: &Host, sudo: Option<&mut Sudo>) -> Result<(), Failure> {
+        let (Some(sudo), Some(name)) = (sudo, &host.connection.sudo_password) else { return Ok(()) };
+        if sudo.password.is_none() {
             let name = SecretName::try_from(name.clone()).map_err(|error| invalid(error.to_string()))?;
             let secret = self.gate.secret(&name).await?;
             let text = secret.expose_str().map_err(|error| invalid(error.to_string()))?;
             sudo.password = Some(zeroize::Zeroizing::new(text.to_owned()));
         }
+        Ok(())
+    }
+
+    async fn transport(&self, mut command: Command, limit: usize, logged: bool) -> Result<Finished, Failure> {
+        let host = self.host()?.clone();
+        let endpoint = self.gate.endpoint(&host).await?;
+        self.give_password(&host, command.sudo.as_mut()).await?;
         let mut capture = Capture::new(self.gate, self.address, limit, logged);
         let cancel = self.gate.cancellation.token().clone();
         let hosts = self.gate.world.hosts().clone();

@@ -7,11 +7,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use tokio::sync::mpsc::UnboundedReceiver;
 use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
-use super::shell::Marks;
-use super::ssh::{self, Connection, Lease, Request, Shared};
+use super::ssh::{self, Connection, Prepared, Request, Shared};
 use super::transport::{Command, Exit, Fault, Sink};
 
 /// How a host is reached.
@@ -180,10 +180,22 @@ impl Hosts {
         if endpoint.transport == Transport::Local {
             return super::local::run(command, sink, cancel).await;
         }
+        self.run_remote(endpoint, command, None, sink, cancel).await
+    }
+
+    /// Does what [`Hosts::run`] does over SSH; with `questions`, standard input is what comes from there.
+    pub(super) async fn run_remote<S: Sink>(
+        &self,
+        endpoint: &Endpoint,
+        command: &Command,
+        questions: Option<UnboundedReceiver<Vec<u8>>>,
+        sink: &mut S,
+        cancel: &CancellationToken,
+    ) -> Result<Exit, Fault> {
         let request = Request::default();
         // Boxed: making a connection takes far more memory than running a command on it.
         let mut leasing = Box::pin(self.lease(endpoint, command, &request));
-        let (connection, lease, marks) = tokio::select! {
+        let prepared = tokio::select! {
             leased = &mut leasing => leased?,
             () = cancel.cancelled() => {
                 if request.withdraw() {
@@ -194,7 +206,7 @@ impl Hosts {
             }
         };
         drop(leasing);
-        ssh::run(&connection, lease, endpoint, command, (request, marks), sink, cancel).await
+        ssh::run(prepared, endpoint, command, questions, sink, cancel).await
     }
 
     /// Takes a channel; a connection that turns out to be dead before anything was asked on it is replaced.
@@ -203,16 +215,25 @@ impl Hosts {
         endpoint: &Endpoint,
         command: &Command,
         request: &Request,
-    ) -> Result<(Arc<Connection>, Lease, Marks), Fault> {
-        let connection = self.connection(endpoint).await?;
-        let marks = ssh::prepare(&connection, endpoint, command, request)?;
-        match connection.lease(request).await {
-            Err(Fault::Lost { .. }) if !request.is_sent() => {}
-            leased => return leased.map(|lease| (connection, lease, marks)),
+    ) -> Result<Prepared, Fault> {
+        match self.lease_once(endpoint, command, request).await {
+            Err(Fault::Lost { .. }) if !request.is_sent() => {
+                self.lease_once(endpoint, command, request).await
+            }
+            leased => leased,
         }
+    }
+
+    async fn lease_once(
+        &self,
+        endpoint: &Endpoint,
+        command: &Command,
+        request: &Request,
+    ) -> Result<Prepared, Fault> {
         let connection = self.connection(endpoint).await?;
         let marks = ssh::prepare(&connection, endpoint, command, request)?;
-        connection.lease(request).await.map(|lease| (connection, lease, marks))
+        let lease = connection.lease(request).await?;
+        Ok(Prepared { connection, lease, request: request.clone(), marks })
     }
 
     /// Whether there is a live connection to the host, as far as that can be told without waiting.
@@ -220,9 +241,14 @@ impl Hosts {
         if endpoint.transport == Transport::Local {
             return true;
         }
-        let Some(slot) = self.slots.lock().get(&key(endpoint)).cloned() else { return false };
-        let Ok(state) = slot.state.try_lock() else { return false };
-        state.connection.as_ref().is_some_and(|connection| !connection.is_closed())
+        self.live(endpoint).is_some()
+    }
+
+    /// Returns the live connection to the host, as far as that can be told without waiting.
+    pub(super) fn live(&self, endpoint: &Endpoint) -> Option<Arc<Connection>> {
+        let slot = self.slots.lock().get(&key(endpoint)).cloned()?;
+        let state = slot.state.try_lock().ok()?;
+        state.connection.clone().filter(|connection| !connection.is_closed())
     }
 
     /// Connects and logs in, unless that is done already.

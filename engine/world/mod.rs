@@ -5,6 +5,7 @@ pub mod editor;
 pub mod endpoint;
 pub mod files;
 pub mod git;
+pub mod helper;
 pub mod host;
 pub mod inventory;
 pub mod local;

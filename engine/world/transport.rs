@@ -51,7 +51,7 @@ pub enum Line {
 }
 
 /// Who runs the command on the host, when not the user who logged in.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Sudo {
     /// The user to become; `root` when `None`.
     pub user: Option<String>,

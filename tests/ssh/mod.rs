@@ -9,6 +9,7 @@ mod config;
 mod dropbear;
 mod exec;
 mod faults;
+mod helper;
 mod login;
 mod old;
 mod pool;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value, json};
 
 use crate::bindings::file::attributes::Attributes;
-use crate::bindings::file::remote::{Place, Script};
+use crate::bindings::file::remote::Place;
 use crate::gate::Permit;
 use crate::model::event::Failure;
 use crate::model::run::Mode;
@@ -201,22 +201,17 @@ impl Place {
     }
 
     async fn ask_host(&self, permit: &Permit<'_>, how: &str, ask: Ask<'_>) -> Result<Observed, Failure> {
-        let mut stdin: Arc<[u8]> = Arc::from([]);
         let (send, most, sum, size) = match ask {
-            Ask::Nothing => ("", 0, String::new(), 0),
-            Ask::Hash => ("h", 0, String::new(), 0),
-            Ask::Content(most) => ("a", most, String::new(), 0),
-            Ask::Differs { sha256, bytes, most } => ("d", most, sha256.to_owned(), bytes),
-            Ask::IsSecret { sha256, bytes } => {
-                stdin = format!("{sha256} {bytes}\n").into_bytes().into();
-                ("h", 0, "-".to_owned(), 0)
-            }
+            Ask::Nothing => ("", 0, "", 0),
+            Ask::Hash => ("h", 0, "", 0),
+            Ask::Content(most) => ("a", most, "", 0),
+            Ask::Differs { sha256, bytes, most } => ("d", most, sha256, bytes),
+            Ask::IsSecret { sha256, bytes } => ("s", 0, sha256, bytes),
         };
         let (most, size) = (most.to_string(), size.to_string());
         let who = if permit.mode() == Mode::Plan { "1" } else { "" };
-        let arguments = [self.path.as_str(), how, send, &most, &sum, &size, who];
         // Hosts without any program for SHA-256 send what has the right length, however long it is.
-        let out = self.run(permit, Script::Probe, &arguments, stdin, usize::MAX).await?;
+        let out = self.look(permit, &[how, send, &most, sum, &size, who]).await?;
         let mut seen = self.read(&out)?;
         self.may_follow(permit, seen.real.as_deref())?;
         if let (Ask::Differs { .. } | Ask::IsSecret { .. } | Ask::Hash | Ask::Content(_), Some(content)) =

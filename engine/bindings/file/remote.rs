@@ -3,11 +3,14 @@
 //! Contents go through standard input and never stand in an argument. A script that fails says `error WORD` on standard
 //! output, and its tools say the rest on standard error.
 
+use std::sync::LazyLock;
+
 use serde_json::json;
 
 use crate::bindings::sudo::Become;
-use crate::gate::{Finished, Permit};
+use crate::gate::Permit;
 use crate::model::event::Failure;
+use crate::world::helper::Question;
 use crate::world::transport::{Command, Line};
 
 /// Where something is: a path on a host, and who touches it.
@@ -100,10 +103,11 @@ pin() {
 
 /// Tells what is at a path, compares a file with a hash, and sends its content where that is wanted.
 ///
-/// Arguments: path, `follow` or `gone` (as if nothing were there), what to send (`h` hash, `d` content if it differs, `a`
-/// content always), most bytes to send, expected SHA-256 (`-`: the first line of standard input is that and the size),
-/// expected size, and whether to tell who would own what is not there.
-const PROBE: &str = r#"p=$1 type=; real
+/// Arguments: path, `follow` or `gone` (as if nothing were there), what to send (`h` hash, `s` whether it is the expected
+/// one, `d` content if it differs, `a` content always), most bytes to send, expected SHA-256 and size, and whether to
+/// tell who would own what is not there.
+const PROBE: &str = r#"probe() {
+p=$1 type=; real
 [ "$2" != follow ] || follow
 tell_real "$1"
 if [ "$2" = gone ]; then type=absent
@@ -140,7 +144,6 @@ if [ $type = link ]; then
 fi
 [ $type = file ] && [ -n "$3" ] || exit 0
 sum=$5 size=$6
-[ "$sum" != - ] || IFS=' ' read -r sum size
 hex "$p" 2>/dev/null || h=unreadable
 [ "$h" = unreadable ] && { printf 'sha256 unreadable\n'; exit 0; }
 most=$4
@@ -150,17 +153,21 @@ if [ "$h" = none ]; then
   [ -z "$sum" ] || [ $s = "$size" ] || printf 'same no\n'
   [ -z "$sum" ] || [ $s != "$size" ] || most=$s
 else
-  if [ "$5" = - ]; then
+  if [ $3 = s ]; then
     if [ "$h" = "$sum" ]; then printf 'same yes\n'; else printf 'same no\n'; fi
   else printf 'sha256 %s\n' "$h"; fi
   [ $3 = a ] || { [ $3 = d ] && [ "$h" != "$sum" ]; } || exit 0
   size_now
 fi
-[ $3 != h ] || [ "$most" = "$s" ] || exit 0
+case $3 in h|s) [ "$most" = "$s" ] || exit 0;; esac
 [ $s -le $most ] || exit 0
 printf 'content %s\n' $s
 cat "$p"
+}
 "#;
+
+/// What a helper has to know to look at paths.
+static LOOKS: LazyLock<String> = LazyLock::new(|| format!("{PRELUDE}{PROBE}"));
 
 /// Writes standard input beside a file and makes it live at once.
 ///
@@ -277,7 +284,6 @@ echo ok
 /// A script for the host; what writes wants the path that the probe found behind all links, and refuses any other.
 #[derive(Clone, Copy)]
 pub(super) enum Script {
-    Probe,
     Put,
     Adjust,
     Make,
@@ -290,7 +296,6 @@ pub(super) enum Script {
 impl Script {
     fn text(self) -> &'static str {
         match self {
-            Self::Probe => PROBE,
             Self::Put => PUT,
             Self::Adjust => ADJUST,
             Self::Make => MAKE,
@@ -326,7 +331,19 @@ impl Place {
         let finished = permit.ask(command, limit).await?;
         match finished.exit.code {
             Some(0) => Ok(finished.out.data),
-            Some(_) | None => Err(self.refusal(&finished)),
+            Some(_) | None => Err(self.refusal(&finished.out.data, &finished.err.data)),
+        }
+    }
+
+    /// Has the host look at the path with these arguments beside it; returns what it says.
+    pub(super) async fn look(&self, permit: &Permit<'_>, arguments: &[&str]) -> Result<Vec<u8>, Failure> {
+        let arguments = &[&[self.path.as_str()], arguments].concat();
+        let sudo = self.sudo.sudo()?;
+        let reply =
+            permit.question(Question { functions: &LOOKS, function: "probe", arguments, sudo }).await?;
+        match reply.code {
+            Some(0) => Ok(reply.out),
+            Some(_) | None => Err(self.refusal(&reply.out, &reply.err)),
         }
     }
 
@@ -352,10 +369,10 @@ impl Place {
     }
 
     /// Turns what a script said before it gave up into a sentence.
-    fn refusal(&self, finished: &Finished) -> Failure {
+    fn refusal(&self, out: &[u8], err: &[u8]) -> Failure {
         let path = &self.path;
-        let err = finished.err.tail(600);
-        let out = String::from_utf8_lossy(&finished.out.data);
+        let err = String::from_utf8_lossy(&err[err.len().saturating_sub(600)..]).trim().to_owned();
+        let out = String::from_utf8_lossy(out);
         let word = out.lines().rev().find_map(|line| line.strip_prefix("error ")).unwrap_or_default();
         let said =
             |words: &str| if err.is_empty() { words.to_owned() } else { format!("{words}: {}", last(&err)) };

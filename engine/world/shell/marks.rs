@@ -130,7 +130,7 @@ impl Marks {
     }
 }
 
-fn random() -> String {
+pub(super) fn random() -> String {
     let mut random = [0_u8; 8];
     ring::rand::SecureRandom::fill(&ring::rand::SystemRandom::new(), &mut random)
         .expect("the system has a source of randomness");

@@ -14,6 +14,7 @@ use super::connect::{Client, Session, Shared, State};
 use super::quirks::Quirks;
 use super::request::Request;
 use super::stream::Traffic;
+use crate::world::helper::Idle;
 use crate::world::host::Endpoint;
 use crate::world::transport::Fault;
 
@@ -29,6 +30,7 @@ pub(crate) struct Connection {
     permits: Arc<Semaphore>,
     running: AtomicUsize,
     ahead: Mutex<Option<oneshot::Receiver<Lease>>>,
+    helpers: Idle,
     opens_ahead: bool,
     /// How many commands were begun.
     commands: AtomicUsize,
@@ -66,6 +68,7 @@ impl Connection {
             shared,
             running: AtomicUsize::new(0),
             ahead: Mutex::new(None),
+            helpers: Idle::default(),
             // Network gear often allows one session, and an unused one can lock others out.
             opens_ahead: endpoint.posix && !endpoint.legacy,
             commands: AtomicUsize::new(0),
@@ -101,6 +104,9 @@ impl Connection {
         {
             return Ok(lease);
         }
+        if self.permits.available_permits() == 0 {
+            self.helpers.dismiss();
+        }
         let permit = Arc::clone(&self.permits).acquire_owned().await.expect("the semaphore is never closed");
         if self.opens_ahead && !self.is_used.swap(true, Ordering::Relaxed) {
             *self.state.first.lock() = Some(request.clone());
@@ -108,6 +114,16 @@ impl Connection {
         let opened = self.open(request).await;
         self.state.first.lock().take();
         Ok(Lease { channel: opened?, permit })
+    }
+
+    /// Returns the helpers that have nothing to do.
+    pub(crate) fn helpers(&self) -> &Idle {
+        &self.helpers
+    }
+
+    /// Whether a helper may keep its channel: not where commands are few, nor while one waits for its turn.
+    pub(crate) fn keeps_helpers(&self) -> bool {
+        self.opens_ahead && self.quirks.commands > 1 && self.permits.available_permits() > 0
     }
 
     /// Counts a command that uses a channel, until the guard is dropped.
@@ -178,6 +194,7 @@ impl Connection {
             if !is_full || !may_wait || request.is_sent() {
                 return Err(self.explain(&error));
             }
+            self.helpers.dismiss();
             self.close_ahead().await;
             sleep(pause).await;
             pause = (pause * 2).min(Duration::from_millis(200));
@@ -235,6 +252,7 @@ impl Connection {
     /// Says goodbye and waits a little for the session's end.
     pub(crate) async fn close(&self) {
         self.ahead.lock().take();
+        self.helpers.dismiss();
         let goodbye = async {
             let _ = self.handle.disconnect(Disconnect::ByApplication, "", "").await;
             self.state.ended.cancelled().await;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use russh::client::Msg;
 use russh::{Channel, ChannelMsg, ChannelReadHalf, ChannelWriteHalf, Sig};
+use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
@@ -56,21 +57,34 @@ pub(crate) fn prepare(
     Ok(script.marks)
 }
 
+/// A channel to run a command on, and what the server is asked there.
+pub(crate) struct Prepared {
+    /// Whose channel it is.
+    pub(crate) connection: Arc<Connection>,
+    /// The channel.
+    pub(crate) lease: Lease,
+    /// What to ask, which may be on its way already.
+    pub(crate) request: Request,
+    /// What to listen for.
+    pub(crate) marks: Marks,
+}
+
 /// Runs `command` on a leased channel and returns how it ended, or why nobody knows.
 ///
-/// Dropping the future leaves the command to itself; `cancel` is the way to end it.
+/// With `questions` its standard input is what comes from there, until their sender is dropped. Dropping the future
+/// leaves the command to itself; `cancel` is the way to end it.
 pub(crate) async fn run<S: Sink>(
-    connection: &Arc<Connection>,
-    lease: Lease,
+    prepared: Prepared,
     endpoint: &Endpoint,
     command: &Command,
-    prepared: (Request, Marks),
+    questions: Option<UnboundedReceiver<Vec<u8>>>,
     sink: &mut S,
     cancel: &CancellationToken,
 ) -> Result<Exit, Fault> {
+    let Prepared { connection, lease, request, marks } = prepared;
     let _running = connection.run();
-    let call = Call { connection, endpoint, command };
-    let result = call.run(lease.channel, prepared, sink, cancel).await;
+    let call = Call { connection: &connection, endpoint, command };
+    let result = call.run(lease.channel, (request, marks), questions, sink, cancel).await;
     drop(lease.permit);
     result
 }
@@ -98,6 +112,7 @@ impl Call<'_> {
         &self,
         channel: Channel<Msg>,
         (request, marks): (Request, Marks),
+        questions: Option<UnboundedReceiver<Vec<u8>>>,
         sink: &mut S,
         cancel: &CancellationToken,
     ) -> Result<Exit, Fault> {
@@ -105,7 +120,9 @@ impl Call<'_> {
         let (mut read, write) = channel.split();
         let (dialog, gate) = Dialog::new(marks);
         let mut hearing = Hearing { dialog, code: None, signal: None, has_begun: false };
-        let feeding = self.feed(&write, &request, gate);
+        // Nobody waits for what a helper says between questions.
+        let may_pause = questions.is_none();
+        let feeding = self.feed(&write, &request, gate, questions);
         tokio::pin!(feeding);
         let mut is_feeding = true;
         let limit = self.command.timeout;
@@ -126,7 +143,7 @@ impl Call<'_> {
                     }
                 }
                 () = &mut feeding, if is_feeding => is_feeding = false,
-                _ = pauses.tick() => {
+                _ = pauses.tick(), if may_pause => {
                     if sink.pause().await.is_err() {
                         break Halt::Unrecorded;
                     }
@@ -174,7 +191,13 @@ impl Call<'_> {
     }
 
     /// Asks for the command and sends its standard input; errors show up as the channel's end.
-    async fn feed(&self, write: &ChannelWriteHalf<Msg>, request: &Request, mut gate: watch::Receiver<Gate>) {
+    async fn feed(
+        &self,
+        write: &ChannelWriteHalf<Msg>,
+        request: &Request,
+        mut gate: watch::Receiver<Gate>,
+        questions: Option<UnboundedReceiver<Vec<u8>>>,
+    ) {
         if let Some(text) = request.take()
             && write.exec(true, text).await.is_err()
         {
@@ -192,6 +215,13 @@ impl Call<'_> {
                     return;
                 }
                 if gate.wait_for(|gate| *gate == Gate::Open).await.is_err() {
+                    return;
+                }
+            }
+        }
+        if let Some(mut questions) = questions {
+            while let Some(question) = questions.recv().await {
+                if write.data_bytes(question).await.is_err() {
                     return;
                 }
             }
@@ -298,7 +328,8 @@ impl Call<'_> {
         let request = Request::default();
         request.write(text);
         let exit =
-            Box::pin(call.run(channel, (request, marks), &mut Nowhere, &CancellationToken::new())).await;
+            Box::pin(call.run(channel, (request, marks), None, &mut Nowhere, &CancellationToken::new()))
+                .await;
         matches!(exit, Ok(Exit { code: Some(0), .. }))
     }
 }

@@ -14,6 +14,6 @@ mod stream;
 mod trust;
 
 pub(super) use connect::{Shared, dial_tcp};
-pub(super) use connection::{Connection, Lease};
-pub(super) use exec::{prepare, run};
+pub(super) use connection::Connection;
+pub(super) use exec::{Prepared, prepare, run};
 pub(super) use request::Request;

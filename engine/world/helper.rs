@@ -1,0 +1,214 @@
+//! Helpers: shells that are kept on hosts for questions of nlrun's own.
+//!
+//! A command costs a host a login shell and a process of sshd; a question to a shell that is there already costs a fork. A
+//! helper answers one question at a time, so that one that hangs holds up nobody else's.
+
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use tokio::sync::mpsc::{self, UnboundedSender};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::host::{Endpoint, Hosts, Transport};
+use super::shell::{self, Hearsay, Reply};
+use super::transport::{Command, Exit, Fault, Line, Sink, SinkClosed, Stream, Sudo};
+
+/// A question that changes nothing on the host, for it may be asked twice.
+pub struct Question<'a> {
+    /// Functions of a POSIX shell.
+    pub functions: &'static str,
+    /// The one that is called.
+    pub function: &'static str,
+    /// Its arguments.
+    pub arguments: &'a [&'a str],
+    /// Who asks, when not the user who logged in.
+    pub sudo: Option<Sudo>,
+}
+
+impl Question<'_> {
+    fn kind(&self) -> Kind {
+        Kind { functions: self.functions, sudo: self.sudo.clone() }
+    }
+
+    fn command(&self, stdin: &[u8]) -> Command {
+        let words = ["sh", "-c", &shell::helper(self.functions), "nlrun"].map(str::to_owned);
+        Command {
+            line: Line::Words(words.to_vec()),
+            stdin: stdin.into(),
+            env: Vec::new(),
+            cwd: None,
+            sudo: self.sudo.clone(),
+            timeout: None,
+            detach: false,
+        }
+    }
+}
+
+/// What a helper knows, and as whom it runs; whoever has another password has to prove it.
+#[derive(Clone, PartialEq, Eq)]
+struct Kind {
+    functions: &'static str,
+    sudo: Option<Sudo>,
+}
+
+/// What is being asked just now.
+type Asked = Arc<Mutex<Option<(Hearsay, oneshot::Sender<Reply>)>>>;
+
+/// A shell on a host. Dropping it ends it after the question that it works on.
+struct Helper {
+    kind: Kind,
+    questions: UnboundedSender<Vec<u8>>,
+    asked: Asked,
+    cancel: CancellationToken,
+    serving: JoinHandle<Result<Exit, Fault>>,
+}
+
+/// Those of one connection that have nothing to do.
+#[derive(Default)]
+pub(super) struct Idle(Mutex<Vec<Helper>>);
+
+impl Idle {
+    fn take(&self, kind: &Kind) -> Option<Helper> {
+        let mut idle = self.0.lock();
+        let at = idle.iter().position(|helper| helper.kind == *kind)?;
+        Some(idle.swap_remove(at)).filter(|helper| !helper.serving.is_finished())
+    }
+
+    fn put(&self, helper: Helper) {
+        let mut idle = self.0.lock();
+        if idle.iter().all(|other| other.kind != helper.kind) {
+            idle.push(helper);
+        }
+    }
+
+    /// Sends all of them home, so that their channels become free.
+    pub(super) fn dismiss(&self) {
+        self.0.lock().clear();
+    }
+}
+
+/// Why there is no reply.
+enum Silence {
+    /// What the helper said before it ended by itself.
+    Ended(Reply),
+    Fault(Fault),
+}
+
+impl Hosts {
+    /// Asks a host, by a helper where one can be kept there.
+    pub async fn ask(
+        &self,
+        endpoint: &Arc<Endpoint>,
+        question: &Question<'_>,
+        cancel: &CancellationToken,
+    ) -> Result<Reply, Fault> {
+        let call = shell::call(question.function, question.arguments);
+        if endpoint.transport == Transport::Local {
+            let (mut ear, line) = Ear::new(&call);
+            let exit = self.run(endpoint, &question.command(&line), &mut ear, cancel).await?;
+            return Ok(ear.hearsay.reply().unwrap_or_else(|| ear.hearsay.rest(exit.code)));
+        }
+        let kind = question.kind();
+        let idle = self.live(endpoint).and_then(|connection| connection.helpers().take(&kind));
+        if let Some(helper) = idle
+            && let Ok(reply) = self.ask_by(helper, endpoint, &call, cancel).await
+        {
+            return Ok(reply);
+        }
+        // What has ended while nobody looked says nothing about the question.
+        let helper = self.start(endpoint.clone(), question, kind);
+        match self.ask_by(helper, endpoint, &call, cancel).await {
+            Ok(reply) | Err(Silence::Ended(reply)) => Ok(reply),
+            Err(Silence::Fault(fault)) => Err(fault),
+        }
+    }
+
+    fn start(&self, endpoint: Arc<Endpoint>, question: &Question<'_>, kind: Kind) -> Helper {
+        let (questions, receiver) = mpsc::unbounded_channel();
+        let (asked, cancel) = (Asked::default(), CancellationToken::new());
+        let mut ears = Ears(asked.clone());
+        let (hosts, command, cancelled) = (self.clone(), question.command(&[]), cancel.clone());
+        let serving = tokio::spawn(async move {
+            hosts.run_remote(&endpoint, &command, Some(receiver), &mut ears, &cancelled).await
+        });
+        Helper { kind, questions, asked, cancel, serving }
+    }
+
+    async fn ask_by(
+        &self,
+        mut helper: Helper,
+        endpoint: &Endpoint,
+        call: &str,
+        cancel: &CancellationToken,
+    ) -> Result<Reply, Silence> {
+        let hearsay = Hearsay::new();
+        let line = hearsay.line(call);
+        let (sender, reply) = oneshot::channel();
+        *helper.asked.lock() = Some((hearsay, sender));
+        // Where it has ended, that is told below.
+        let _ = helper.questions.send(line);
+        tokio::select! {
+            biased;
+            Ok(reply) = reply => {
+                if let Some(connection) = self.live(endpoint)
+                    && connection.keeps_helpers()
+                {
+                    connection.helpers().put(helper);
+                }
+                Ok(reply)
+            }
+            ended = &mut helper.serving => Err(match (ended, helper.asked.lock().take()) {
+                (Ok(Ok(exit)), Some((mut hearsay, _))) => Silence::Ended(hearsay.rest(exit.code)),
+                (Ok(Err(fault)), _) => Silence::Fault(fault),
+                (Ok(Ok(_)), None) | (Err(_), _) => Silence::Fault(Fault::Lost {
+                    reason: "the shell for nlrun's own questions broke".to_owned(),
+                }),
+            }),
+            () = cancel.cancelled() => {
+                helper.cancel.cancel();
+                let _ = (&mut helper.serving).await;
+                Err(Silence::Fault(Fault::Cancelled))
+            }
+        }
+    }
+}
+
+/// Listens to a helper.
+struct Ears(Asked);
+
+impl Sink for Ears {
+    async fn take(&mut self, stream: Stream, bytes: &[u8]) -> Result<(), SinkClosed> {
+        let mut asked = self.0.lock();
+        if let Some((hearsay, _)) = asked.as_mut() {
+            hearsay.hear(stream, bytes);
+            if let Some(reply) = hearsay.reply()
+                && let Some((_, sender)) = asked.take()
+            {
+                let _ = sender.send(reply);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Listens to a shell that is asked one thing.
+struct Ear {
+    hearsay: Hearsay,
+}
+
+impl Ear {
+    fn new(call: &str) -> (Self, Vec<u8>) {
+        let hearsay = Hearsay::new();
+        let line = hearsay.line(call);
+        (Self { hearsay }, line)
+    }
+}
+
+impl Sink for Ear {
+    async fn take(&mut self, stream: Stream, bytes: &[u8]) -> Result<(), SinkClosed> {
+        self.hearsay.hear(stream, bytes);
+        Ok(())
+    }
+}
