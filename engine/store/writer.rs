@@ -1,7 +1,8 @@
 //! Appends events: numbers, chains, folds and commits them in batches.
 //!
 //! Whoever waits for the disk commits, on its own thread, all that is queued: the others who wait at that moment are
-//! done as well, and an act after an act wakes nobody. A thread of the log's own commits what nobody waits for.
+//! done as well, and an act after an act wakes nobody. Who comes while somebody commits sleeps until its event is on
+//! disk or it is its turn. A thread of the log's own commits what nobody waits for.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -13,6 +14,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 use sha2::{Digest, Sha256};
+use tokio::sync::Notify;
 use tokio::sync::mpsc::{self, Receiver, Sender, UnboundedSender};
 use tokio::sync::oneshot::{self, error::TryRecvError};
 
@@ -101,6 +103,8 @@ pub(super) struct Inlet {
 /// The right to commit, and whether the thread that commits what is left over has to be woken.
 struct Committer {
     turn: Mutex<Turn>,
+    /// Wakes one of those whose events came too late for the batch that was being committed.
+    next: Notify,
     is_asleep: AtomicBool,
     /// Whether somebody waits for room.
     is_hurried: AtomicBool,
@@ -130,15 +134,23 @@ impl Inlet {
         self.sender.send(append).await.map_err(|_| gone())?;
         // What else is ready on this thread, such as the other hosts of an array, goes into the same commit.
         tokio::task::yield_now().await;
-        self.settle(receiver)
+        self.settle(receiver).await
     }
 
     /// Does what [`Inlet::send_durable`] does, from a thread that is not asynchronous.
     pub(super) fn blocking_send_durable(&self, mut append: Append) -> Result<Seq, StoreError> {
-        let (sender, receiver) = oneshot::channel();
+        let (sender, mut receiver) = oneshot::channel();
         append.durable = Some(sender);
         self.sender.blocking_send(append).map_err(|_| gone())?;
-        self.settle(receiver)
+        loop {
+            let mut turn = self.committer.turn.lock();
+            if let Some(result) = told(&mut receiver) {
+                drop(turn);
+                self.pass_on();
+                return result;
+            }
+            turn.commit();
+        }
     }
 
     /// Has what is queued committed at once: somebody waits for room, or soon will.
@@ -148,17 +160,34 @@ impl Inlet {
         }
     }
 
-    /// Commits until the event is on disk, unless somebody else has done so meanwhile.
-    fn settle(&self, mut receiver: oneshot::Receiver<Result<Seq, StoreError>>) -> Result<Seq, StoreError> {
+    /// Commits until the event is on disk, unless somebody else does.
+    async fn settle(&self, mut receiver: Told) -> Result<Seq, StoreError> {
         loop {
-            let mut turn = self.committer.turn.lock();
-            match receiver.try_recv() {
-                Ok(result) => return result,
-                Err(TryRecvError::Closed) => return Err(gone()),
-                Err(TryRecvError::Empty) => {
+            if let Some(mut turn) = self.committer.turn.try_lock() {
+                let result = told(&mut receiver).or_else(|| {
                     turn.commit();
+                    told(&mut receiver)
+                });
+                drop(turn);
+                self.pass_on();
+                if let Some(result) = result {
+                    return result;
+                }
+            } else {
+                // Waiting for the lock itself would take a core for a while, and wake all who wait one after the other.
+                tokio::select! {
+                    biased;
+                    result = &mut receiver => return result.unwrap_or_else(|_| Err(gone())),
+                    () = self.committer.next.notified() => {}
                 }
             }
+        }
+    }
+
+    /// Gives the turn to somebody who waits for it, after it was returned.
+    fn pass_on(&self) {
+        if self.sender.capacity() < QUEUE {
+            self.committer.next.notify_one();
         }
     }
 
@@ -171,6 +200,17 @@ impl Inlet {
         if is_asleep.load(Ordering::SeqCst) && is_asleep.swap(false, Ordering::SeqCst) {
             self.thread.unpark();
         }
+    }
+}
+
+type Told = oneshot::Receiver<Result<Seq, StoreError>>;
+
+/// Returns what an append has come to, if it has.
+fn told(receiver: &mut Told) -> Option<Result<Seq, StoreError>> {
+    match receiver.try_recv() {
+        Ok(result) => Some(result),
+        Err(TryRecvError::Closed) => Some(Err(gone())),
+        Err(TryRecvError::Empty) => None,
     }
 }
 
@@ -195,6 +235,7 @@ impl Writer {
         let turn = Turn { receiver, appender, crash, batch: Vec::new(), commits: 0 };
         let committer = Arc::new(Committer {
             turn: Mutex::new(turn),
+            next: Notify::new(),
             is_asleep: AtomicBool::new(false),
             is_hurried: AtomicBool::new(false),
         });
@@ -245,11 +286,17 @@ impl Committer {
                 idle = 0;
                 continue;
             }
-            let mut turn = self.turn.lock();
+            let must_commit = self.is_hurried.load(Ordering::SeqCst) || is_closing.load(Ordering::SeqCst);
+            let Some(mut turn) = self.turn.try_lock().or_else(|| must_commit.then(|| self.turn.lock()))
+            else {
+                // Somebody else commits just now.
+                idle = 0;
+                continue;
+            };
             idle = if turn.receiver.is_empty() { idle + 1 } else { 0 };
             let is_urgent = self.is_hurried.swap(false, Ordering::SeqCst);
             // Whoever has committed since the last look will come again.
-            if turn.commits == seen || is_urgent || is_closing.load(Ordering::SeqCst) {
+            if turn.commits == seen || is_urgent || must_commit {
                 while turn.commit() {}
             }
             seen = turn.commits;
@@ -257,6 +304,8 @@ impl Committer {
                 turn.appender.tidy();
                 return;
             }
+            drop(turn);
+            self.next.notify_one();
         }
     }
 }
