@@ -178,7 +178,7 @@ impl Hosts {
         cancel: &CancellationToken,
     ) -> Result<Exit, Fault> {
         if endpoint.transport == Transport::Local {
-            return super::local::run(command, sink, cancel).await;
+            return Box::pin(super::local::run(command, sink, cancel)).await;
         }
         self.run_remote(endpoint, command, None, sink, cancel).await
     }

@@ -23,9 +23,10 @@ pub(super) struct Place {
     pub(super) sudo: Become,
 }
 
-/// Functions of every script: `die WORD`, `hex FILE` (its SHA-256 into `$h`), `real` (`$p` without links among its folders),
-/// `follow` (links of `$p` until one is none), `tell_real ASKED`, `login` (who a new file belongs to), `facts FILE` (what `stat` knows), `clean_at_end` (of `$tmp`
-/// and `$bak`, however it ends), `make_parent`, `pin`.
+/// Functions of every script: `die WORD`, `hex FILE` (its SHA-256 into `$h`), `real` (`$p` without links among its
+/// folders), `follow` (links of `$p` until one is none), `tell_real ASKED`, `login` (who a new file belongs to), `facts
+/// FORMAT FORMAT FILE` (what GNU's or BSD's `stat` knows, into `$f`), `clean_at_end` (of `$tmp` and `$bak`, however it ends),
+/// `make_parent`, `pin`.
 ///
 /// `real` and `pin` are made of what a shell does itself: a process costs more than all the rest.
 const PRELUDE: &str = r#"LC_ALL=C; export LC_ALL; umask 077
@@ -71,7 +72,7 @@ tell_real() {
   [ "$p" = "$1" ] || printf 'real %s\n%s\n' ${#p} "$p"
 }
 facts() {
-  stat -c "$1" "$3" 2>/dev/null || stat -f "$2" "$3" || die stat
+  f=$(stat -c "$1" "$3" 2>/dev/null) || f=$(stat -f "$2" "$3") || die stat
 }
 clean() {
   trap '' HUP INT TERM PIPE
@@ -123,8 +124,7 @@ if [ $type = absent ]; then
   while ! [ -e "$d" ]; do d=${d%/*}; d=${d:-/}; done
   if ! [ -d "$d" ]; then printf 'parent file\n'; elif ! [ -x "$d" ]; then type=denied; fi
 fi
-printf 'type %s\n' $type
-case $type in absent|denied) exit 0;; esac
+case $type in absent|denied) printf 'type %s\n' $type; exit 0;; esac
 facts 'mode %a
 uid %u
 gid %g
@@ -138,30 +138,38 @@ size %z
 mtime %m
 owner %Su
 group %Sg' "$p"
+f="type $type
+$f
+"
 if [ $type = link ]; then
   t=$(readlink "$p" && echo .) || die readlink
-  t=${t%??}; printf 'target %s\n%s\n' ${#t} "$t"
+  t=${t%??}; printf '%starget %s\n%s\n' "$f" ${#t} "$t"
 fi
-[ $type = file ] && [ -n "$3" ] || exit 0
+[ $type = file ] && [ -n "$3" ] || { [ $type = link ] || answer "$f"; exit 0; }
 sum=$5 size=$6
 hex "$p" 2>/dev/null || h=unreadable
-[ "$h" = unreadable ] && { printf 'sha256 unreadable\n'; exit 0; }
+[ "$h" = unreadable ] && answer "${f}sha256 unreadable
+"
 most=$4
 size_now() { s=$(wc -c <"$p"); s=$((s)); }
 if [ "$h" = none ]; then
   size_now
-  [ -z "$sum" ] || [ $s = "$size" ] || printf 'same no\n'
+  [ -z "$sum" ] || [ $s = "$size" ] || f="${f}same no
+"
   [ -z "$sum" ] || [ $s != "$size" ] || most=$s
 else
   if [ $3 = s ]; then
-    if [ "$h" = "$sum" ]; then printf 'same yes\n'; else printf 'same no\n'; fi
-  else printf 'sha256 %s\n' "$h"; fi
-  [ $3 = a ] || { [ $3 = d ] && [ "$h" != "$sum" ]; } || exit 0
+    if [ "$h" = "$sum" ]; then f="${f}same yes
+"; else f="${f}same no
+"; fi
+  else f="${f}sha256 $h
+"; fi
+  [ $3 = a ] || { [ $3 = d ] && [ "$h" != "$sum" ]; } || answer "$f"
   size_now
 fi
-case $3 in h|s) [ "$most" = "$s" ] || exit 0;; esac
-[ $s -le $most ] || exit 0
-printf 'content %s\n' $s
+case $3 in h|s) [ "$most" = "$s" ] || answer "$f";; esac
+[ $s -le $most ] || answer "$f"
+printf '%scontent %s\n' "$f" $s
 cat "$p"
 }
 "#;
@@ -195,8 +203,8 @@ umask 077
 # What comes over SSH is whole or cut short; a hash would only cost more.
 [ "$(wc -c <"$tmp")" -eq "$size" ] || die truncated
 if [ -n "$is_there" ]; then
-  old=$(facts '%a %u:%g' '%Mp%Lp %u:%g' "$p") || die stat
-  new=$(facts '%a %u:%g' '%Mp%Lp %u:%g' "$tmp") || die stat
+  facts '%a %u:%g' '%Mp%Lp %u:%g' "$p"; old=$f
+  facts '%a %u:%g' '%Mp%Lp %u:%g' "$tmp"; new=$f
   mode=${mode:-${old%% *}}
   case $4 in
     ?*:?*) ;;

@@ -150,14 +150,14 @@ impl Call<'_> {
                 }
                 () = cancel.cancelled() => {
                     if request.is_sent() {
-                        self.stop(&mut read, &write, &mut hearing, sink).await;
+                        Box::pin(self.stop(&mut read, &write, &mut hearing, sink)).await;
                     } else {
                         let _ = write.close().await;
                     }
                     return Err(Fault::Cancelled);
                 }
                 () = &mut expiry, if limit.is_some() => {
-                    self.stop(&mut read, &write, &mut hearing, sink).await;
+                    Box::pin(self.stop(&mut read, &write, &mut hearing, sink)).await;
                     return Err(Fault::TimedOut { seconds: limit.unwrap_or_default().as_secs() });
                 }
             }
@@ -165,7 +165,7 @@ impl Call<'_> {
         match halt {
             Halt::Ended => {}
             Halt::Unrecorded => {
-                self.stop(&mut read, &write, &mut hearing, &mut Nowhere).await;
+                Box::pin(self.stop(&mut read, &write, &mut hearing, &mut Nowhere)).await;
                 return Err(Fault::Unrecorded);
             }
             Halt::ExecRefused => {
