@@ -17,8 +17,8 @@ use crate::model::event::Failure;
 use crate::model::inventory::{Host, Inventory};
 use crate::model::run::Mode;
 use crate::model::secret::{Secret, SecretName};
+use crate::world::clerk::Question;
 use crate::world::clock;
-use crate::world::helper::Question;
 use crate::world::shell::Reply;
 use crate::world::transport::{Command, Exit, Fault, Sudo};
 

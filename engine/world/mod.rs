@@ -1,11 +1,11 @@
 //! The only code that opens sockets, starts processes, reads the clock or touches files for a runbook.
 
+pub mod clerk;
 pub mod clock;
 pub mod editor;
 pub mod endpoint;
 pub mod files;
 pub mod git;
-pub mod helper;
 pub mod host;
 pub mod inventory;
 pub mod local;

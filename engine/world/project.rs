@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 use std::time::SystemTime;
 
+use blake2::{Blake2b512, Digest as _};
 use parking_lot::Mutex;
 
-use crate::store::sha256;
+use crate::store::{hex, sha256};
 
 /// The project's root, and the files that are being sent.
 #[derive(Debug)]
@@ -22,7 +23,26 @@ pub struct Project {
 struct Kept {
     stamp: (Option<SystemTime>, u64),
     bytes: Weak<[u8]>,
-    sha256: Arc<str>,
+    digests: Digests,
+}
+
+/// What tells a content from others, in lower-case hex.
+#[derive(Debug, Clone)]
+pub struct Digests {
+    /// Its SHA-256.
+    pub sha256: Arc<str>,
+    /// Its BLAKE2b of 512 bits (RFC 7693), where it is long enough for that to be worth while.
+    pub blake2b: Option<Arc<str>>,
+}
+
+/// From here on, in bytes, hosts compare by BLAKE2b where they can: coreutils' own SHA-256 takes more than twice as long.
+const LONG: usize = 64 << 10;
+
+impl Digests {
+    fn of(bytes: &[u8]) -> Self {
+        let blake2b = (bytes.len() >= LONG).then(|| hex(&Blake2b512::digest(bytes)).into());
+        Self { sha256: sha256(bytes).into(), blake2b }
+    }
 }
 
 /// Why a file of the project cannot be read.
@@ -100,8 +120,8 @@ impl Project {
 
     /// Reads a file that many hosts get: as long as one of them holds it, the others get the same bytes.
     ///
-    /// Returns them with their SHA-256 in hex.
-    pub fn share(&self, path: &str) -> Result<(Arc<[u8]>, Arc<str>), ProjectError> {
+    /// Returns them with their digests.
+    pub fn share(&self, path: &str) -> Result<(Arc<[u8]>, Digests), ProjectError> {
         let real = self.path(path)?;
         let about = std::fs::metadata(&real)
             .map_err(|source| ProjectError::Read { path: path.to_owned(), source })?;
@@ -112,12 +132,12 @@ impl Project {
             && file.stamp == stamp
             && let Some(bytes) = file.bytes.upgrade()
         {
-            return Ok((bytes, file.sha256.clone()));
+            return Ok((bytes, file.digests.clone()));
         }
         let bytes: Arc<[u8]> = self.read(path)?.into();
-        let sha256: Arc<str> = sha256(&bytes).into();
-        kept.insert(real, Kept { stamp, bytes: Arc::downgrade(&bytes), sha256: sha256.clone() });
-        Ok((bytes, sha256))
+        let digests = Digests::of(&bytes);
+        kept.insert(real, Kept { stamp, bytes: Arc::downgrade(&bytes), digests: digests.clone() });
+        Ok((bytes, digests))
     }
 
     /// Reads all that is below a folder of the project, in the order of names, each folder before what it holds.

@@ -5,11 +5,11 @@
     reason = "a test fails by panicking, and says what it skips"
 )]
 
+mod clerk;
 mod config;
 mod dropbear;
 mod exec;
 mod faults;
-mod helper;
 mod login;
 mod old;
 mod pool;

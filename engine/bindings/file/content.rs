@@ -9,12 +9,15 @@ use crate::bindings::call::Content;
 use crate::bindings::{Call, Raise};
 use crate::gate::permit::invalid;
 use crate::gate::sentence;
+use crate::world::project::Digests;
 
 /// A content that is known before the host is asked. It serialises to its hash and size; a secret to its name.
 #[derive(Clone)]
 pub(super) struct Fixed {
     pub(super) bytes: Arc<[u8]>,
     pub(super) sha256: Arc<str>,
+    /// A quicker digest of a long content, for hosts that know it.
+    pub(super) blake2b: Option<Arc<str>>,
     pub(super) is_secret: bool,
     recorded: Value,
 }
@@ -26,11 +29,12 @@ impl Fixed {
         match content {
             Content::Plain(bytes) => {
                 let recorded = json!({ "sha256": sha256, "bytes": bytes.len() });
-                Self { bytes: bytes.into(), sha256: sha256.into(), is_secret: false, recorded }
+                Self { bytes: bytes.into(), sha256: sha256.into(), blake2b: None, is_secret: false, recorded }
             }
             Content::Secret(secret) => Self {
                 bytes: secret.expose().into(),
                 sha256: sha256.into(),
+                blake2b: None,
                 is_secret: true,
                 recorded: json!({ "$secret": secret.name() }),
             },
@@ -40,7 +44,7 @@ impl Fixed {
     /// Takes bytes that hold a secret somewhere; `recorded` stands for them.
     pub(super) fn with_secret(bytes: &[u8], recorded: Value) -> Self {
         let sha256 = crate::store::sha256(bytes).into();
-        Self { bytes: bytes.into(), sha256, is_secret: true, recorded }
+        Self { bytes: bytes.into(), sha256, blake2b: None, is_secret: true, recorded }
     }
 
     /// Reads argument 2, or the option `content` or `source`: exactly one of them.
@@ -55,9 +59,10 @@ impl Fixed {
         }
         if let Some(source) = call.option_string("source")? {
             let project = call.session.gate().world.project();
-            let (bytes, sha256) = project.share(&source).map_err(|error| invalid(sentence(&error)))?;
+            let (bytes, Digests { sha256, blake2b }) =
+                project.share(&source).map_err(|error| invalid(sentence(&error)))?;
             let recorded = json!({ "sha256": *sha256, "bytes": bytes.len() });
-            return Ok(Self { bytes, sha256, is_secret: false, recorded });
+            return Ok(Self { bytes, sha256, blake2b, is_secret: false, recorded });
         }
         match call.option_content("content")? {
             Some(content) => Ok(Self::new(content)),

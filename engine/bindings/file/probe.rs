@@ -22,8 +22,8 @@ pub(super) enum Ask<'a> {
     Hash,
     /// Its hash, and the content itself up to this many bytes.
     Content(usize),
-    /// Whether it is this one; what differs is sent for a diff, up to this many bytes.
-    Differs { sha256: &'a str, bytes: u64, most: usize },
+    /// Whether it is this one, with another digest that may be quicker; what differs is sent for a diff, up to this many bytes.
+    Differs { sha256: &'a str, blake2b: Option<&'a str>, bytes: u64, most: usize },
     /// Whether it is this one, and nothing else: a secret's hash would help to guess it.
     IsSecret { sha256: &'a str, bytes: u64 },
 }
@@ -201,17 +201,17 @@ impl Place {
     }
 
     async fn ask_host(&self, permit: &Permit<'_>, how: &str, ask: Ask<'_>) -> Result<Observed, Failure> {
-        let (send, most, sum, size) = match ask {
-            Ask::Nothing => ("", 0, "", 0),
-            Ask::Hash => ("h", 0, "", 0),
-            Ask::Content(most) => ("a", most, "", 0),
-            Ask::Differs { sha256, bytes, most } => ("d", most, sha256, bytes),
-            Ask::IsSecret { sha256, bytes } => ("s", 0, sha256, bytes),
+        let (send, most, sum, size, quick) = match ask {
+            Ask::Nothing => ("", 0, "", 0, None),
+            Ask::Hash => ("h", 0, "", 0, None),
+            Ask::Content(most) => ("a", most, "", 0, None),
+            Ask::Differs { sha256, blake2b, bytes, most } => ("d", most, sha256, bytes, blake2b),
+            Ask::IsSecret { sha256, bytes } => ("s", 0, sha256, bytes, None),
         };
         let (most, size) = (most.to_string(), size.to_string());
         let who = if permit.mode() == Mode::Plan { "1" } else { "" };
         // Hosts without any program for SHA-256 send what has the right length, however long it is.
-        let out = self.look(permit, &[how, send, &most, sum, &size, who]).await?;
+        let out = self.look(permit, &[how, send, &most, sum, &size, who, quick.unwrap_or_default()]).await?;
         let mut seen = self.read(&out)?;
         self.may_follow(permit, seen.real.as_deref())?;
         if let (Ask::Differs { .. } | Ask::IsSecret { .. } | Ask::Hash | Ask::Content(_), Some(content)) =

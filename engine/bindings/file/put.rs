@@ -136,7 +136,7 @@ impl Put {
                 if fixed.is_secret {
                     Ask::IsSecret { sha256, bytes }
                 } else {
-                    Ask::Differs { sha256, bytes, most }
+                    Ask::Differs { sha256, blake2b: fixed.blake2b.as_deref(), bytes, most }
                 }
             }
             Wanted::Edit(_) => Ask::Content(MOST_EDIT),

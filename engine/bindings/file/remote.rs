@@ -10,7 +10,7 @@ use serde_json::json;
 use crate::bindings::sudo::Become;
 use crate::gate::Permit;
 use crate::model::event::Failure;
-use crate::world::helper::Question;
+use crate::world::clerk::Question;
 use crate::world::transport::{Command, Line};
 
 /// Where something is: a path on a host, and who touches it.
@@ -105,8 +105,8 @@ pin() {
 /// Tells what is at a path, compares a file with a hash, and sends its content where that is wanted.
 ///
 /// Arguments: path, `follow` or `gone` (as if nothing were there), what to send (`h` hash, `s` whether it is the expected
-/// one, `d` content if it differs, `a` content always), most bytes to send, expected SHA-256 and size, and whether to
-/// tell who would own what is not there.
+/// one, `d` content if it differs, `a` content always), most bytes to send, expected SHA-256 and size, whether to tell
+/// who would own what is not there, and the expected BLAKE2b, which says as much as the SHA-256 where both are equal.
 const PROBE: &str = r#"probe() {
 p=$1 type=; real
 [ "$2" != follow ] || follow
@@ -147,6 +147,12 @@ if [ $type = link ]; then
 fi
 [ $type = file ] && [ -n "$3" ] || { [ $type = link ] || answer "$f"; exit 0; }
 sum=$5 size=$6
+if [ -n "$8" ] && has b2sum; then
+  case $f in *"
+size $size
+"*) h=$(b2sum <"$p" 2>/dev/null); [ "${h%% *}" != "$8" ] || answer "${f}sha256 $sum
+";; esac
+fi
 hex "$p" 2>/dev/null || h=unreadable
 [ "$h" = unreadable ] && answer "${f}sha256 unreadable
 "
@@ -174,7 +180,7 @@ cat "$p"
 }
 "#;
 
-/// What a helper has to know to look at paths.
+/// What a clerk has to know to look at paths.
 static LOOKS: LazyLock<String> = LazyLock::new(|| format!("{PRELUDE}{PROBE}"));
 
 /// Writes standard input beside a file and makes it live at once.
@@ -482,6 +488,41 @@ mod tests {
         // A script that refuses at once does not read it.
         let _ = shell.stdin.take().unwrap().write_all(content.as_bytes());
         String::from_utf8(shell.wait_with_output().unwrap().stdout).unwrap()
+    }
+
+    #[test]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the script is tried alone, with the tools of another host"
+    )]
+    fn an_equal_blake2b_says_as_much_as_an_equal_sha256() {
+        use blake2::Digest as _;
+        let folder = tempfile::tempdir().unwrap();
+        let bin = folder.path().join("bin");
+        std::fs::create_dir(&bin).unwrap();
+        // Without `sha256sum`: what is told comes from the other digest, or is not told.
+        for tool in ["stat", "b2sum", "wc", "cat"] {
+            std::os::unix::fs::symlink(Path::new("/usr/bin").join(tool), bin.join(tool)).unwrap();
+        }
+        let path = folder.path().join("a");
+        std::fs::File::create(&path).unwrap().write_all(b"0123456789").unwrap();
+        let text = format!("{}answer() {{ printf %s \"$1\"; exit 0; }}\nprobe \"$@\"", &*LOOKS);
+        let look = |size: &str, content: &str| {
+            let quick = crate::store::hex(&blake2::Blake2b512::digest(content));
+            let arguments = [path.to_str().unwrap(), "", "d", "0", "the-sum", size, "", &quick];
+            let shell = Program::new("/bin/sh")
+                .args(["-c", &text, "nlrun"])
+                .args(arguments)
+                .env_clear()
+                .env("PATH", &bin)
+                .output()
+                .unwrap();
+            String::from_utf8(shell.stdout).unwrap()
+        };
+        assert!(look("10", "0123456789").ends_with("sha256 the-sum\n"));
+        for (size, content) in [("10", "012345678X"), ("11", "0123456789")] {
+            assert!(!look(size, content).contains("sha256"), "{size} {content}");
+        }
     }
 
     #[test]

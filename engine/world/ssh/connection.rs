@@ -14,7 +14,7 @@ use super::connect::{Client, Session, Shared, State};
 use super::quirks::Quirks;
 use super::request::Request;
 use super::stream::Traffic;
-use crate::world::helper::Idle;
+use crate::world::clerk::Idle;
 use crate::world::host::Endpoint;
 use crate::world::transport::Fault;
 
@@ -30,7 +30,7 @@ pub(crate) struct Connection {
     permits: Arc<Semaphore>,
     running: AtomicUsize,
     ahead: Mutex<Option<oneshot::Receiver<Lease>>>,
-    helpers: Idle,
+    clerks: Idle,
     opens_ahead: bool,
     /// How many commands were begun.
     commands: AtomicUsize,
@@ -68,7 +68,7 @@ impl Connection {
             shared,
             running: AtomicUsize::new(0),
             ahead: Mutex::new(None),
-            helpers: Idle::default(),
+            clerks: Idle::default(),
             // Network gear often allows one session, and an unused one can lock others out.
             opens_ahead: endpoint.posix && !endpoint.legacy,
             commands: AtomicUsize::new(0),
@@ -105,7 +105,7 @@ impl Connection {
             return Ok(lease);
         }
         if self.permits.available_permits() == 0 {
-            self.helpers.dismiss();
+            self.clerks.dismiss();
         }
         let permit = Arc::clone(&self.permits).acquire_owned().await.expect("the semaphore is never closed");
         if self.opens_ahead && !self.is_used.swap(true, Ordering::Relaxed) {
@@ -116,13 +116,13 @@ impl Connection {
         Ok(Lease { channel: opened?, permit })
     }
 
-    /// Returns the helpers that have nothing to do.
-    pub(crate) fn helpers(&self) -> &Idle {
-        &self.helpers
+    /// Returns the clerks that have nothing to do.
+    pub(crate) fn clerks(&self) -> &Idle {
+        &self.clerks
     }
 
-    /// Whether a helper may keep its channel: not where commands are few, nor while one waits for its turn.
-    pub(crate) fn keeps_helpers(&self) -> bool {
+    /// Whether a clerk may keep its channel: not where commands are few, nor while one waits for its turn.
+    pub(crate) fn keeps_clerks(&self) -> bool {
         self.opens_ahead && self.quirks.commands > 1 && self.permits.available_permits() > 0
     }
 
@@ -194,7 +194,7 @@ impl Connection {
             if !is_full || !may_wait || request.is_sent() {
                 return Err(self.explain(&error));
             }
-            self.helpers.dismiss();
+            self.clerks.dismiss();
             self.close_ahead().await;
             sleep(pause).await;
             pause = (pause * 2).min(Duration::from_millis(200));
@@ -252,7 +252,7 @@ impl Connection {
     /// Says goodbye and waits a little for the session's end.
     pub(crate) async fn close(&self) {
         self.ahead.lock().take();
-        self.helpers.dismiss();
+        self.clerks.dismiss();
         let goodbye = async {
             let _ = self.handle.disconnect(Disconnect::ByApplication, "", "").await;
             self.state.ended.cancelled().await;

@@ -120,7 +120,7 @@ impl Call<'_> {
         let (mut read, write) = channel.split();
         let (dialog, gate) = Dialog::new(marks);
         let mut hearing = Hearing { dialog, code: None, signal: None, has_begun: false };
-        // Nobody waits for what a helper says between questions.
+        // Nobody waits for what a clerk says between questions.
         let may_pause = questions.is_none();
         let feeding = self.feed(&write, &request, gate, questions);
         tokio::pin!(feeding);

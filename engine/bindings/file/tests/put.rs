@@ -473,3 +473,27 @@ fn a_link_does_not_lead_out_of_what_the_run_may_touch() {
     assert_eq!(run(Mode::Apply, r#"file_put("localhost", p, "new", #{ follow: false })"#).changes(), 1);
     assert_eq!((lab.read("other/secret").as_str(), lab.read("own/link").as_str()), ("old", "new"));
 }
+
+#[test]
+fn one_byte_of_a_long_file_makes_it_another() {
+    let lab = Lab::new();
+    let mut content = vec![b'x'; 100_000];
+    lab.source("files/long", &content);
+    let script = r#"file_put("localhost", dir + "/a", #{ source: "files/long" })"#;
+    lab.settles(script);
+    content[99_999] = b'y';
+    lab.file("a", &content);
+    let ran = lab.apply(script);
+    assert_eq!(ran.changes(), 1);
+    // The plan compares the host's own digest, not ours.
+    let seen = |ran: &Ran| {
+        ran.events.iter().find_map(|event| match event {
+            Event::Intent { pre, .. } => pre["sha256"].as_str().map(str::to_owned),
+            _ => None,
+        })
+    };
+    assert_eq!(seen(&ran), Some(crate::store::sha256(&content)));
+    content[99_999] = b'x';
+    assert_eq!(lab.read("a").as_bytes(), content);
+    assert_eq!(seen(&lab.apply(script)), Some(crate::store::sha256(&content)));
+}

@@ -1,4 +1,4 @@
-//! The text of a helper, a shell that is kept on a host for nlrun's own questions, and how its replies are told apart.
+//! The text of a clerk, a shell that is kept on a host for nlrun's own questions, and how its replies are told apart.
 
 use super::marks::random;
 use super::quote::quote;
@@ -26,8 +26,8 @@ done
 /// The longest exit code with what surrounds it.
 const CODE: usize = 8;
 
-/// Returns what a shell with these functions runs to become a helper.
-pub(crate) fn helper(functions: &str) -> String {
+/// Returns what a shell with these functions runs to become a clerk.
+pub(crate) fn clerk(functions: &str) -> String {
     format!("{functions}{LOOP}")
 }
 
@@ -52,7 +52,7 @@ pub(crate) struct Hearsay {
 /// What a question came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reply {
-    /// The exit code of the call, or of a helper that could not start; `None` when a signal ended it.
+    /// The exit code of the call, or of a clerk that could not start; `None` when a signal ended it.
     pub code: Option<i32>,
     /// Standard output.
     pub out: Vec<u8>,
@@ -66,7 +66,7 @@ impl Hearsay {
         Self { token: random(), out: Vec::new(), err: Vec::new() }
     }
 
-    /// Returns the line that asks a helper for this.
+    /// Returns the line that asks a clerk for this.
     pub(crate) fn line(&self, call: &str) -> Vec<u8> {
         format!("{} {call}\n", self.token).into_bytes()
     }
@@ -81,7 +81,7 @@ impl Hearsay {
 
     /// Returns the reply once all of it is there.
     pub(crate) fn reply(&mut self) -> Option<Reply> {
-        // A helper says nothing after its reply, so the end is at the end.
+        // A clerk says nothing after its reply, so the end is at the end.
         let from = self.out.len().saturating_sub(self.token.len() + CODE);
         let end = format!("\n{} ", self.token);
         let at = from + self.out[from..].windows(end.len()).position(|part| part == end.as_bytes())?;
@@ -95,7 +95,7 @@ impl Hearsay {
         Some(self.rest(Some(code)))
     }
 
-    /// Returns what a helper said that ended without a reply.
+    /// Returns what a clerk said that ended without a reply.
     pub(crate) fn rest(&mut self, code: Option<i32>) -> Reply {
         Reply { code, out: std::mem::take(&mut self.out), err: std::mem::take(&mut self.err) }
     }
@@ -111,11 +111,11 @@ mod tests {
     const FUNCTIONS: &str =
         "show() { printf '<%s>' \"$@\"; [ \"$1\" != bad ] || { echo why >&2; exit 7; }; }\n";
 
-    /// Asks one helper all of this, one after the other.
+    /// Asks one clerk all of this, one after the other.
     #[expect(clippy::disallowed_methods, reason = "the text is tried on this machine's own shell")]
     fn ask(questions: &[(&str, &[&str])]) -> Vec<Reply> {
         let mut shell = Command::new("/bin/sh")
-            .args(["-c", &helper(FUNCTIONS)])
+            .args(["-c", &clerk(FUNCTIONS)])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

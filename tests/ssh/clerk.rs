@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use nlrun::world::helper::Question;
+use nlrun::world::clerk::Question;
 use nlrun::world::host::{Endpoint, Hosts, Limits};
 use nlrun::world::shell::Reply;
 use nlrun::world::transport::{Fault, Sudo};
@@ -28,7 +28,7 @@ async fn ask(hosts: &Hosts, endpoint: &Arc<Endpoint>, question: &Question<'_>) -
     hosts.ask(endpoint, question, &CancellationToken::new()).await
 }
 
-/// Asks who answers, and returns the process id of that helper.
+/// Asks who answers, and returns the process id of that clerk.
 async fn who(hosts: &Hosts, endpoint: &Arc<Endpoint>) -> u32 {
     let reply = ask(hosts, endpoint, &question("me", &["a b"])).await.unwrap();
     let out = String::from_utf8(reply.out).unwrap();
@@ -38,7 +38,7 @@ async fn who(hosts: &Hosts, endpoint: &Arc<Endpoint>) -> u32 {
 }
 
 #[tokio::test]
-async fn one_helper_answers_many_questions_and_ends_with_the_run() {
+async fn one_clerk_answers_many_questions_and_ends_with_the_run() {
     let Some(sshd) = Sshd::start() else { return };
     let (hosts, endpoint) = (Hosts::new(Limits::default()), sshd.shared());
     let first = who(&hosts, &endpoint).await;
@@ -55,7 +55,7 @@ async fn one_helper_answers_many_questions_and_ends_with_the_run() {
 }
 
 #[tokio::test]
-async fn a_helper_that_was_killed_or_cut_off_is_replaced() {
+async fn a_clerk_that_was_killed_or_cut_off_is_replaced() {
     let Some(sshd) = Sshd::start() else { return };
     let (hosts, endpoint) = (Hosts::new(Limits::default()), sshd.shared());
     let first = who(&hosts, &endpoint).await;
@@ -135,7 +135,7 @@ async fn a_shell_that_cannot_start_says_why() {
 }
 
 #[tokio::test]
-async fn questions_go_to_the_helper_of_their_user() {
+async fn questions_go_to_the_clerk_of_their_user() {
     let Some(sshd) = Sshd::start() else { return };
     if !rustix::process::geteuid().is_root() {
         eprintln!("skipped: becoming another user needs root");

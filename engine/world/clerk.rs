@@ -1,7 +1,7 @@
-//! Helpers: shells that are kept on hosts for questions of nlrun's own.
+//! Clerks: shells that are kept on hosts for questions of nlrun's own.
 //!
 //! A command costs a host a login shell and a process of sshd; a question to a shell that is there already costs a fork. A
-//! helper answers one question at a time, so that one that hangs holds up nobody else's.
+//! clerk answers one question at a time, so that one that hangs holds up nobody else's.
 
 use std::sync::Arc;
 
@@ -33,7 +33,7 @@ impl Question<'_> {
     }
 
     fn command(&self, stdin: &[u8]) -> Command {
-        let words = ["sh", "-c", &shell::helper(self.functions), "nlrun"].map(str::to_owned);
+        let words = ["sh", "-c", &shell::clerk(self.functions), "nlrun"].map(str::to_owned);
         Command {
             line: Line::Words(words.to_vec()),
             stdin: stdin.into(),
@@ -46,7 +46,7 @@ impl Question<'_> {
     }
 }
 
-/// What a helper knows, and as whom it runs; whoever has another password has to prove it.
+/// What a clerk knows, and as whom it runs; whoever has another password has to prove it.
 #[derive(Clone, PartialEq, Eq)]
 struct Kind {
     functions: &'static str,
@@ -57,7 +57,7 @@ struct Kind {
 type Asked = Arc<Mutex<Option<(Hearsay, oneshot::Sender<Reply>)>>>;
 
 /// A shell on a host. Dropping it ends it after the question that it works on.
-struct Helper {
+struct Clerk {
     kind: Kind,
     questions: UnboundedSender<Vec<u8>>,
     asked: Asked,
@@ -67,19 +67,19 @@ struct Helper {
 
 /// Those of one connection that have nothing to do.
 #[derive(Default)]
-pub(super) struct Idle(Mutex<Vec<Helper>>);
+pub(super) struct Idle(Mutex<Vec<Clerk>>);
 
 impl Idle {
-    fn take(&self, kind: &Kind) -> Option<Helper> {
+    fn take(&self, kind: &Kind) -> Option<Clerk> {
         let mut idle = self.0.lock();
-        let at = idle.iter().position(|helper| helper.kind == *kind)?;
-        Some(idle.swap_remove(at)).filter(|helper| !helper.serving.is_finished())
+        let at = idle.iter().position(|clerk| clerk.kind == *kind)?;
+        Some(idle.swap_remove(at)).filter(|clerk| !clerk.serving.is_finished())
     }
 
-    fn put(&self, helper: Helper) {
+    fn put(&self, clerk: Clerk) {
         let mut idle = self.0.lock();
-        if idle.iter().all(|other| other.kind != helper.kind) {
-            idle.push(helper);
+        if idle.iter().all(|other| other.kind != clerk.kind) {
+            idle.push(clerk);
         }
     }
 
@@ -91,13 +91,13 @@ impl Idle {
 
 /// Why there is no reply.
 enum Silence {
-    /// What the helper said before it ended by itself.
+    /// What the clerk said before it ended by itself.
     Ended(Reply),
     Fault(Fault),
 }
 
 impl Hosts {
-    /// Asks a host, by a helper where one can be kept there.
+    /// Asks a host, by a clerk where one can be kept there.
     pub async fn ask(
         &self,
         endpoint: &Arc<Endpoint>,
@@ -111,21 +111,21 @@ impl Hosts {
             return Ok(ear.hearsay.reply().unwrap_or_else(|| ear.hearsay.rest(exit.code)));
         }
         let kind = question.kind();
-        let idle = self.live(endpoint).and_then(|connection| connection.helpers().take(&kind));
-        if let Some(helper) = idle
-            && let Ok(reply) = self.ask_by(helper, endpoint, &call, cancel).await
+        let idle = self.live(endpoint).and_then(|connection| connection.clerks().take(&kind));
+        if let Some(clerk) = idle
+            && let Ok(reply) = self.ask_by(clerk, endpoint, &call, cancel).await
         {
             return Ok(reply);
         }
         // What has ended while nobody looked says nothing about the question.
-        let helper = self.start(endpoint.clone(), question, kind);
-        match self.ask_by(helper, endpoint, &call, cancel).await {
+        let clerk = self.start(endpoint.clone(), question, kind);
+        match self.ask_by(clerk, endpoint, &call, cancel).await {
             Ok(reply) | Err(Silence::Ended(reply)) => Ok(reply),
             Err(Silence::Fault(fault)) => Err(fault),
         }
     }
 
-    fn start(&self, endpoint: Arc<Endpoint>, question: &Question<'_>, kind: Kind) -> Helper {
+    fn start(&self, endpoint: Arc<Endpoint>, question: &Question<'_>, kind: Kind) -> Clerk {
         let (questions, receiver) = mpsc::unbounded_channel();
         let (asked, cancel) = (Asked::default(), CancellationToken::new());
         let mut ears = Ears(asked.clone());
@@ -133,12 +133,12 @@ impl Hosts {
         let serving = tokio::spawn(async move {
             hosts.run_remote(&endpoint, &command, Some(receiver), &mut ears, &cancelled).await
         });
-        Helper { kind, questions, asked, cancel, serving }
+        Clerk { kind, questions, asked, cancel, serving }
     }
 
     async fn ask_by(
         &self,
-        mut helper: Helper,
+        mut clerk: Clerk,
         endpoint: &Endpoint,
         call: &str,
         cancel: &CancellationToken,
@@ -146,20 +146,20 @@ impl Hosts {
         let hearsay = Hearsay::new();
         let line = hearsay.line(call);
         let (sender, reply) = oneshot::channel();
-        *helper.asked.lock() = Some((hearsay, sender));
+        *clerk.asked.lock() = Some((hearsay, sender));
         // Where it has ended, that is told below.
-        let _ = helper.questions.send(line);
+        let _ = clerk.questions.send(line);
         tokio::select! {
             biased;
             Ok(reply) = reply => {
                 if let Some(connection) = self.live(endpoint)
-                    && connection.keeps_helpers()
+                    && connection.keeps_clerks()
                 {
-                    connection.helpers().put(helper);
+                    connection.clerks().put(clerk);
                 }
                 Ok(reply)
             }
-            ended = &mut helper.serving => Err(match (ended, helper.asked.lock().take()) {
+            ended = &mut clerk.serving => Err(match (ended, clerk.asked.lock().take()) {
                 (Ok(Ok(exit)), Some((mut hearsay, _))) => Silence::Ended(hearsay.rest(exit.code)),
                 (Ok(Err(fault)), _) => Silence::Fault(fault),
                 (Ok(Ok(_)), None) | (Err(_), _) => Silence::Fault(Fault::Lost {
@@ -167,15 +167,15 @@ impl Hosts {
                 }),
             }),
             () = cancel.cancelled() => {
-                helper.cancel.cancel();
-                let _ = (&mut helper.serving).await;
+                clerk.cancel.cancel();
+                let _ = (&mut clerk.serving).await;
                 Err(Silence::Fault(Fault::Cancelled))
             }
         }
     }
 }
 
-/// Listens to a helper.
+/// Listens to a clerk.
 struct Ears(Asked);
 
 impl Sink for Ears {
