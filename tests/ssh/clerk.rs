@@ -10,6 +10,7 @@ use nlrun::world::transport::{Fault, Sudo};
 use tokio_util::sync::CancellationToken;
 
 use super::{run, shell};
+use crate::support::account::Account;
 use crate::support::dropbear::Dropbear;
 use crate::support::processes::{marker, until, with_marker};
 use crate::support::sshd::Sshd;
@@ -152,4 +153,25 @@ async fn questions_go_to_the_clerk_of_their_user() {
     }
     assert_eq!(who(&hosts, &endpoint).await, first);
     assert!(tokio::time::timeout(Duration::from_secs(5), hosts.close()).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_clerk_of_root_answers_only_who_knows_the_password() {
+    let Some(account) = Account::create("ALL=(ALL) ALL") else { return };
+    let Some(sshd) = Sshd::start() else { return };
+    let hosts = Hosts::new(Limits::default());
+    let endpoint = Arc::new(Endpoint { user: account.name.clone(), ..sshd.endpoint() });
+    let ask_with = async |password: &str| {
+        let sudo = Some(Sudo { user: None, password: Some(password.to_owned().into()) });
+        let functions = "root() { printf '%s %s' \"$(id -un)\" $$; }\n";
+        let question = Question { functions, function: "root", arguments: &[], sudo };
+        hosts.ask(&endpoint, &question, &CancellationToken::new()).await
+    };
+    let first = ask_with(&account.password).await.unwrap();
+    assert!(first.out.starts_with(b"root "), "{first:?}");
+    assert_eq!(ask_with(&account.password).await.unwrap(), first);
+    let refused = ask_with("wrong").await;
+    assert!(matches!(refused, Err(Fault::Authentication { .. })), "{refused:?}");
+    assert_eq!(ask_with(&account.password).await.unwrap(), first);
+    hosts.close().await;
 }
