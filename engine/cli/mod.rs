@@ -15,6 +15,7 @@ mod hosts;
 mod junit;
 mod lines;
 mod log;
+mod moving;
 mod out;
 mod problem;
 mod run;
