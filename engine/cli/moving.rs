@@ -11,17 +11,20 @@ use rustix::termios::tcgetwinsize;
 /// How often the line is drawn in a second, at most.
 const RATE: u8 = 20;
 
-/// Starts a line that moves until it is cleared.
-pub(crate) fn start() -> ProgressBar {
-    let bar = ProgressBar::new_spinner();
-    // It is hidden on a terminal that has no way back.
-    if !bar.is_hidden() {
-        bar.set_draw_target(ProgressDrawTarget::term_like_with_hz(Box::new(Bottom::default()), RATE));
-    }
+/// Prepares a line that is not seen yet.
+pub(crate) fn hidden() -> ProgressBar {
+    let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden());
     let style = ProgressStyle::with_template("{spinner} {elapsed_precise} {wide_msg}");
     bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
-    bar.enable_steady_tick(Duration::from_millis(120));
     bar
+}
+
+/// Shows a line, which moves until it is cleared; not on a terminal that has no way back.
+pub(crate) fn show(bar: &ProgressBar) {
+    if bar.is_hidden() && !ProgressBar::new_spinner().is_hidden() {
+        bar.set_draw_target(ProgressDrawTarget::term_like_with_hz(Box::new(Bottom::default()), RATE));
+        bar.enable_steady_tick(Duration::from_millis(120));
+    }
 }
 
 /// Standard error as a terminal whose cursor waits at the beginning of the moving line.

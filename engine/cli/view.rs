@@ -48,7 +48,7 @@ impl View {
     /// Begins to show; the sender gets the run's events.
     pub(crate) fn start(out: &Out, mode: Mode, keep: bool) -> (Self, UnboundedSender<Record>) {
         let (sender, receiver) = unbounded_channel();
-        let bar = (out.is_terminal && !out.json && !out.quiet).then(moving::start);
+        let bar = (out.is_terminal && !out.json && !out.quiet).then(moving::hidden);
         let is_over = Arc::new(AtomicBool::new(false));
         let shower = Shower { out: out.clone(), bar: bar.clone(), keep, mode, ..Shower::new(out) };
         let over = is_over.clone();
@@ -115,6 +115,8 @@ impl Shower {
             // Many small writes would cost more than the work that they tell about.
             if !is_over.load(Ordering::Acquire) {
                 std::thread::park_timeout(FRAME);
+                // Not before the run hears Ctrl-C: what that ends at once leaves the line where it is.
+                self.bar.iter().for_each(moving::show);
             }
         }
         let mut rest = String::new();
