@@ -393,13 +393,13 @@ fn doctor_says_what_is_in_the_way() {
     assert!(found(project.args(["doctor", "--json"]).success(), "runbooks", "ok").is_some());
     // What a run leaves whose process was killed: a row that says `running`, and nobody who holds it.
     let database = rusqlite::Connection::open(project.database()).unwrap();
-    let changed = "UPDATE runs SET status = 'running', summary = replace(summary, '\"status\":\"done\"', \
-                   '\"status\":\"running\"') WHERE id = 3";
+    let changed = "UPDATE runs SET status = 'running', summary = replace(summary, '\"status\":\"partial\"', \
+                   '\"status\":\"running\"') WHERE id = 2";
     assert_eq!(database.execute(changed, []).unwrap(), 1);
     drop(database);
     let gone = found(project.args(["doctor", "--json"]).success(), "runs", "warn").unwrap();
-    assert!(gone["text"].as_str().unwrap().contains("run 3"), "{gone}");
-    assert_eq!(gone["hint"], "`nlrun resume 3` goes on");
+    assert!(gone["text"].as_str().unwrap().contains("run 2"), "{gone}");
+    assert_eq!(gone["hint"], "`nlrun resume 2` goes on");
     project.write("runbooks/bad.rhai", "nothing_like_it();\n");
     let bad = found(project.args(["doctor", "--json"]).ends(1), "runbooks", "fail").unwrap();
     assert!(bad["text"].as_str().unwrap().contains("runbooks/bad.rhai"), "{bad}");

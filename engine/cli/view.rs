@@ -18,7 +18,7 @@ use crate::cli::out::Out;
 use crate::model::diagnostic::Diagnostic;
 use crate::model::event::{Event, Verdict};
 use crate::model::run::{Mode, RunId, Seq, Status, Summary};
-use crate::service::Finished;
+use crate::service::{Finished, remedy};
 use crate::store::Record;
 
 /// How often something new is shown: nobody reads faster.
@@ -268,7 +268,7 @@ impl Seen {
         let _ = write!(line, " · {}{since}", seconds(ms));
         out.word(&line);
         let next = match ending.status {
-            Status::Interrupted => Some(format!("`nlrun resume {}` goes on", finished.run)),
+            Status::Interrupted => Some(remedy(finished.run, &self.summary)),
             Status::Failed | Status::Partial => {
                 Some(format!("`nlrun show {}` has the details", finished.run))
             }
