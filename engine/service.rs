@@ -19,7 +19,7 @@ pub use live::{Finished, Hands, sweep};
 pub use names::Known;
 pub use prepare::{Prepared, Wanted, prepare};
 pub use project::{Config, Place, Project, ProjectError, Retention, StateConfig, parse_size, scripts};
-pub use resume::Decision;
+pub use resume::{Decision, new_plan, remedy};
 pub use secrets::{Begun, SecretsError};
 
 use crate::model::diagnostic::Diagnostic;
@@ -86,6 +86,14 @@ pub enum ServiceError {
         run: i64,
         /// What the decision names.
         address: crate::model::address::Address,
+    },
+    /// A plan does not go on.
+    #[error("run {run} is a plan, and a plan is not resumed")]
+    IsPlan {
+        /// The run.
+        run: i64,
+        /// Its runbook.
+        runbook: String,
     },
     /// What a run pinned is gone.
     #[error("run {run} cannot go on: {reason}")]

@@ -287,6 +287,35 @@ fn caps_proposes_needs_and_past_runs_narrow_them() {
 }
 
 #[test]
+fn caps_proposes_what_stands_behind_links_beside_the_path_that_led_there() {
+    let project = Project::new().file("other/told", "x").file("other/set", "x");
+    std::os::unix::fs::symlink("other", project.path("app")).unwrap();
+    let root = project.root().canonicalize().unwrap().display().to_string();
+    let text = format!(
+        "const PARAMS = #{{ host: \"localhost\", at: \"{root}/app/set\" }};
+        file_put(\"localhost\", \"{root}/app/told\", \"new\");
+        file_read(\"localhost\", \"{root}/app/told\");
+        if file_stat(params.host, params.at).keys().contains(\"real\") {{ fail(\"not for scripts\") }}
+        "
+    );
+    project.write("runbooks/linked.rhai", &text);
+    project.args(["run", "linked", "--allow", "file.*"]).success();
+    let needs = project.args(["caps", "linked", "--from-runs", "--json"]).success().json()["needs"].clone();
+    let at = |verb: &str, path: &str| format!("file.{verb}:localhost:{root}/{path}");
+    assert_eq!(
+        needs,
+        serde_json::json!([
+            at("put", "app/told"),
+            at("put", "other/told"),
+            at("read", "app/told"),
+            at("read", "other/told"),
+            at("stat", "app/set"),
+            at("stat", "other/set"),
+        ])
+    );
+}
+
+#[test]
 fn hosts_shows_what_would_be_touched_with_the_ssh_configuration_in_it() {
     let project = project();
     let config = project.home().join(".ssh/config");
@@ -393,13 +422,13 @@ fn doctor_says_what_is_in_the_way() {
     assert!(found(project.args(["doctor", "--json"]).success(), "runbooks", "ok").is_some());
     // What a run leaves whose process was killed: a row that says `running`, and nobody who holds it.
     let database = rusqlite::Connection::open(project.database()).unwrap();
-    let changed = "UPDATE runs SET status = 'running', summary = replace(summary, '\"status\":\"done\"', \
-                   '\"status\":\"running\"') WHERE id = 3";
+    let changed = "UPDATE runs SET status = 'running', summary = replace(summary, '\"status\":\"partial\"', \
+                   '\"status\":\"running\"') WHERE id = 2";
     assert_eq!(database.execute(changed, []).unwrap(), 1);
     drop(database);
     let gone = found(project.args(["doctor", "--json"]).success(), "runs", "warn").unwrap();
-    assert!(gone["text"].as_str().unwrap().contains("run 3"), "{gone}");
-    assert_eq!(gone["hint"], "`nlrun resume 3` goes on");
+    assert!(gone["text"].as_str().unwrap().contains("run 2"), "{gone}");
+    assert_eq!(gone["hint"], "`nlrun resume 2` goes on");
     project.write("runbooks/bad.rhai", "nothing_like_it();\n");
     let bad = found(project.args(["doctor", "--json"]).ends(1), "runbooks", "fail").unwrap();
     assert!(bad["text"].as_str().unwrap().contains("runbooks/bad.rhai"), "{bad}");

@@ -88,6 +88,8 @@ pub(crate) enum Verb {
     /// Do what a plan says, and nothing else
     Apply(ApplyOptions),
     /// Go on with a run that was interrupted
+    ///
+    /// Not with a plan, which changes nothing: make a new one.
     Resume(ResumeOptions),
     /// Run a recorded run again from its journal, without network
     Replay(ReplayOptions),

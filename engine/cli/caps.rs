@@ -11,8 +11,8 @@ use crate::service::{Known, ServiceError, groups_by_hosts, used};
 /// Propose the NEEDS of a runbook
 ///
 /// Reads what the runbook can reach, imports included. Where only the run knows the target, the bare verb is proposed; with
-/// --from-runs, the hosts, groups and paths that past runs used stand in its place. With --json, one object:
-/// `runbook needs uses`.
+/// --from-runs, the hosts, groups and paths that past runs used stand in its place, and beside each path that led through
+/// a link the one behind it. With --json, one object: `runbook needs uses`.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  nlrun caps patch\n  nlrun caps runbooks/patch.rhai --from-runs")]
 pub(crate) struct CapsOptions {

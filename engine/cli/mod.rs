@@ -15,6 +15,7 @@ mod hosts;
 mod junit;
 mod lines;
 mod log;
+mod moving;
 mod out;
 mod problem;
 mod run;
@@ -76,7 +77,8 @@ impl Context {
         let dir = project.state(self.common.state.as_deref(), &self.place.cwd);
         let store = crate::store::Store::open(&dir, &project.store_options())?;
         for run in crate::service::sweep(&store)? {
-            self.out.word(&format!("run {run} was interrupted; `nlrun resume {run}` goes on"));
+            let summary = store.reader()?.run(run)?.summary;
+            self.out.word(&format!("run {run} was interrupted; {}", crate::service::remedy(run, &summary)));
         }
         Ok(store)
     }

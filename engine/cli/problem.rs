@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::gate::sentence;
 use crate::model::diagnostic::Diagnostic;
 use crate::model::inventory::PatternError;
-use crate::service::{ProjectError, ServiceError};
+use crate::service::{ProjectError, ServiceError, new_plan};
 use crate::store::StoreError;
 
 /// Wrong usage or configuration (sysexits.h, `EX_USAGE`).
@@ -60,6 +60,7 @@ impl Problem {
                 | ServiceError::Pattern(_)
                 | ServiceError::Endpoint { .. }
                 | ServiceError::NotInDoubt { .. }
+                | ServiceError::IsPlan { .. }
                 | ServiceError::Plan { .. } => USAGE,
                 ServiceError::Store(StoreError::NoRun(_) | StoreError::Newer { .. }) => USAGE,
                 ServiceError::Store(
@@ -123,6 +124,7 @@ impl Problem {
                 ServiceError::NotInDoubt { run, .. } => {
                     Some(format!("`nlrun show {run}` lists the acts in doubt"))
                 }
+                ServiceError::IsPlan { runbook, .. } => Some(new_plan(runbook)),
                 ServiceError::Store(StoreError::Over { run, .. }) => {
                     Some(format!("see `nlrun show {run}`; start it again with `nlrun run`"))
                 }

@@ -15,7 +15,7 @@ use crate::model::address::Address;
 use crate::model::run::{Mode, Seq, Status, Trigger};
 use crate::model::runbook::Given;
 use crate::model::yaml;
-use crate::service::{Decision, Finished, Hands, Wanted, prepare, read_plan, walk, write_plan};
+use crate::service::{Decision, Finished, Hands, Wanted, prepare, read_plan, remedy, walk, write_plan};
 use crate::store::Store;
 
 /// Nothing would change, but for `plan --exit-code` something would.
@@ -111,7 +111,8 @@ pub(crate) fn cancel(context: &Context, options: &CancelOptions) -> Result<u8, P
     let store = context.store(&project)?;
     let run = options.run.find(&store)?;
     let reader = store.reader()?;
-    let status = reader.run(run)?.summary.status;
+    let summary = reader.run(run)?.summary;
+    let status = summary.status;
     if status != Status::Running {
         return Err(Problem::usage(format!("run {run} is {status}: there is nothing to cancel"), None));
     }
@@ -129,7 +130,8 @@ pub(crate) fn cancel(context: &Context, options: &CancelOptions) -> Result<u8, P
         }
         if !store.is_held(run) && begun.elapsed() > Duration::from_secs(1) {
             return Err(Problem::Other(format!(
-                "the process of run {run} is gone; `nlrun resume {run}` goes on"
+                "the process of run {run} is gone; {}",
+                remedy(run, &summary)
             )));
         }
         #[expect(clippy::disallowed_methods, reason = "nothing else happens in this process while it waits")]

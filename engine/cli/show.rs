@@ -19,7 +19,7 @@ use crate::cli::which::Which;
 use crate::model::diagnostic::Diagnostic;
 use crate::model::event::{Start, Verdict};
 use crate::model::run::{RunId, Status, Summary};
-use crate::service::start_of;
+use crate::service::{remedy, start_of};
 use crate::store::{Reader, RunRow};
 
 /// Show what a run was and did
@@ -262,7 +262,7 @@ fn draw_from(reader: &Reader, start: &Start, error: &mut Diagnostic) {
 fn next(run: RunId, summary: &Summary) -> Option<String> {
     match summary.status {
         Status::Running => Some(format!("`nlrun log {run} -f` follows it, `nlrun cancel {run}` ends it")),
-        Status::Interrupted => Some(format!("`nlrun resume {run}` goes on")),
+        Status::Interrupted => Some(remedy(run, summary)),
         // The list of acts in doubt has it.
         Status::InDoubt => None,
         Status::Failed | Status::Partial if summary.counts.failed > 0 => {

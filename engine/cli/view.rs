@@ -7,17 +7,18 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use crate::cli::diagnostic::safe;
 use crate::cli::doubts;
 use crate::cli::lines::{Lines, record_json};
+use crate::cli::moving;
 use crate::cli::out::Out;
 use crate::model::diagnostic::Diagnostic;
 use crate::model::event::{Event, Verdict};
 use crate::model::run::{Mode, RunId, Seq, Status, Summary};
-use crate::service::Finished;
+use crate::service::{Finished, remedy};
 use crate::store::Record;
 
 /// How often something new is shown: nobody reads faster.
@@ -47,13 +48,7 @@ impl View {
     /// Begins to show; the sender gets the run's events.
     pub(crate) fn start(out: &Out, mode: Mode, keep: bool) -> (Self, UnboundedSender<Record>) {
         let (sender, receiver) = unbounded_channel();
-        let bar = (out.is_terminal && !out.json && !out.quiet).then(|| {
-            let bar = ProgressBar::new_spinner();
-            let style = ProgressStyle::with_template("{spinner} {elapsed_precise} {wide_msg}");
-            bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
-            bar.enable_steady_tick(Duration::from_millis(120));
-            bar
-        });
+        let bar = (out.is_terminal && !out.json && !out.quiet).then(moving::hidden);
         let is_over = Arc::new(AtomicBool::new(false));
         let shower = Shower { out: out.clone(), bar: bar.clone(), keep, mode, ..Shower::new(out) };
         let over = is_over.clone();
@@ -120,6 +115,8 @@ impl Shower {
             // Many small writes would cost more than the work that they tell about.
             if !is_over.load(Ordering::Acquire) {
                 std::thread::park_timeout(FRAME);
+                // Not before the run hears Ctrl-C: what that ends at once leaves the line where it is.
+                self.bar.iter().for_each(moving::show);
             }
         }
         let mut rest = String::new();
@@ -271,7 +268,7 @@ impl Seen {
         let _ = write!(line, " · {}{since}", seconds(ms));
         out.word(&line);
         let next = match ending.status {
-            Status::Interrupted => Some(format!("`nlrun resume {}` goes on", finished.run)),
+            Status::Interrupted => Some(remedy(finished.run, &self.summary)),
             Status::Failed | Status::Partial => {
                 Some(format!("`nlrun show {}` has the details", finished.run))
             }

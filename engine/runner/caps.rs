@@ -24,7 +24,8 @@ pub fn proposals(used: &[Use], names: &dyn Names) -> Vec<String> {
     all.iter().filter(|need| !covered(need)).cloned().collect()
 }
 
-/// Puts what past runs touched in the place of what the text does not tell; where it tells, they add nothing.
+/// Puts what past runs touched in the place of what the text does not tell; where it tells, they add nothing but where a
+/// path that it names led through links.
 ///
 /// Hosts that are together exactly one group are named by it: `groups` has the name of each such set.
 pub fn with_past(
@@ -32,20 +33,28 @@ pub fn with_past(
     past: &BTreeSet<(String, Touched)>,
     groups: &BTreeMap<BTreeSet<String>, String>,
 ) -> Vec<Use> {
-    let mut hosts: BTreeMap<(&'static str, &Option<String>), BTreeSet<String>> = BTreeMap::new();
+    let mut hosts: BTreeMap<(&'static str, Option<&String>), BTreeSet<String>> = BTreeMap::new();
     let mut found: Vec<(&'static str, Target)> = Vec::new();
     for (effect, touched) in past {
-        let mut untold = used.iter().filter(|one| matches!(one.target, Target::Unknown { .. }));
-        let Some(verb) = untold.find(|one| one.verb == effect).map(|one| one.verb) else { continue };
+        let is_meant = |one: &&Use| match (&one.target, touched) {
+            _ if one.verb != effect => false,
+            (Target::Unknown { .. }, _) => true,
+            (Target::Hosts { path: Some(told), .. }, Touched::Behind { path, .. }) => told == path,
+            (Target::Run | Target::Hosts { .. } | Target::Named(_), _) => false,
+        };
+        let Some(verb) = used.iter().find(is_meant).map(|one| one.verb) else { continue };
         match touched {
             Touched::Host { host, path } => {
-                hosts.entry((verb, path)).or_default().insert(host.clone());
+                hosts.entry((verb, path.as_ref())).or_default().insert(host.clone());
+            }
+            Touched::Behind { host, real, .. } => {
+                hosts.entry((verb, Some(real))).or_default().insert(host.clone());
             }
             Touched::Named(name) => found.push((verb, Target::Named(name.clone()))),
         }
     }
     for ((verb, path), hosts) in hosts {
-        let path = path.clone();
+        let path = path.cloned();
         match groups.get(&hosts) {
             Some(group) => found.push((verb, Target::Hosts { pattern: format!("@{group}"), path })),
             None => found.extend(
@@ -77,6 +86,15 @@ pub enum Touched {
         host: String,
         /// The path.
         path: Option<String>,
+    },
+    /// Where a path of a host led through links.
+    Behind {
+        /// The host's name.
+        host: String,
+        /// The path that was asked for.
+        path: String,
+        /// The one behind the links.
+        real: String,
     },
     /// A name.
     Named(String),

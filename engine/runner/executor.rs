@@ -168,7 +168,12 @@ impl Script<'_> {
             }
             found.code = "stopped".into();
             found.message = stop.to_string();
-            found.hint = stop.hint();
+            found.hint = match &stop {
+                Stop::Unrecorded(_) if self.gate.mode == Mode::Plan => {
+                    Some("make room, then make a new plan".to_owned())
+                }
+                _ => stop.hint(),
+            };
             if let Stop::InDoubt { .. } = &stop {
                 found = self.in_doubt(found, &mut ending);
             }

@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use crate::gate::sentence;
-use crate::model::run::{Seq, Status};
+use crate::model::run::{Mode, Seq, Status};
 use crate::service::live::ssh_config;
-use crate::service::{Place, Project};
+use crate::service::{Place, Project, remedy};
 use crate::store::{Filter, Store, StoreError};
 use crate::world::{clock, git, machine};
 
@@ -168,11 +168,13 @@ fn run_log(store: &Store, found: &mut Vec<Finding>) -> Result<(), StoreError> {
         let text = format!("run {} ({}) is {status}, begun {hours} h ago", row.id, row.summary.runbook);
         found.push(match status {
             Status::Running if store.is_held(row.id) => Finding::new("runs", State::Ok, text),
+            // Nothing is left to do about it.
+            Status::Interrupted if row.summary.mode == Mode::Plan => Finding::new("runs", State::Ok, text),
             Status::Running => Finding::new("runs", State::Warn, format!("{text}; its process is gone"))
-                .hint(format!("`nlrun resume {}` goes on", row.id)),
+                .hint(remedy(row.id, &row.summary)),
             Status::InDoubt => Finding::new("runs", State::Warn, text)
                 .hint(format!("`nlrun show {}` says what is in doubt", row.id)),
-            _ => Finding::new("runs", State::Warn, text).hint(format!("`nlrun resume {}` goes on", row.id)),
+            _ => Finding::new("runs", State::Warn, text).hint(remedy(row.id, &row.summary)),
         });
     }
     for (name, holder) in store.held_locks() {

@@ -1,9 +1,11 @@
 //! What past runs tell: the facts that are not in a run's row.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use crate::model::effect::Target;
-use crate::model::event::{Event, Start};
+use serde_json::Value;
+
+use crate::model::effect::{Kind, Target};
+use crate::model::event::{Event, Request, Start};
 use crate::model::inventory::{ALL, Inventory};
 use crate::model::run::{RunId, Seq};
 use crate::runner::caps::Touched;
@@ -51,19 +53,46 @@ pub fn used(reader: &Reader, runbook: &str) -> Result<BTreeSet<(String, Touched)
     let filter = Filter { runbook: Some(runbook.to_owned()), limit: LOOKED_AT, ..Filter::default() };
     let mut used = BTreeSet::new();
     for row in reader.runs(&filter)? {
+        // What a read found is in its outcome, not in its intent.
+        let mut asked = HashMap::new();
         walk::<StoreError>(reader, row.id, Seq(0), |record| {
-            if let Event::Intent { request, .. } | Event::Forecast { request, .. } = record.event {
-                let touched = match request.target {
-                    Target::Run => return Ok(()),
-                    Target::Host { host, path, .. } => Touched::Host { host: host.to_string(), path },
-                    Target::Named { name } => Touched::Named(name),
-                };
-                used.insert((request.effect, touched));
+            match record.event {
+                Event::Intent { address, request, pre } => {
+                    note(&mut used, &request, &pre);
+                    if request.kind == Kind::Read {
+                        asked.insert(address, request);
+                    }
+                }
+                Event::Forecast { request, pre, .. } => note(&mut used, &request, &pre),
+                Event::Outcome { address, value, .. } => {
+                    if let Some(request) = asked.remove(&address) {
+                        note(&mut used, &request, &value);
+                    }
+                }
+                _ => {}
             }
             Ok(())
         })?;
     }
     Ok(used)
+}
+
+/// Notes what an effect touched; `told` may say where its path led.
+fn note(used: &mut BTreeSet<(String, Touched)>, request: &Request, told: &Value) {
+    let touched = match &request.target {
+        Target::Run => return,
+        Target::Host { host, path, .. } => {
+            let host = host.to_string();
+            if let (Some(path), Some(real)) = (path, told.get("real").and_then(Value::as_str)) {
+                let behind =
+                    Touched::Behind { host: host.clone(), path: path.clone(), real: real.to_owned() };
+                used.insert((request.effect.clone(), behind));
+            }
+            Touched::Host { host, path: path.clone() }
+        }
+        Target::Named { name } => Touched::Named(name.clone()),
+    };
+    used.insert((request.effect.clone(), touched));
 }
 
 /// Returns the groups by the hosts that they hold; of groups with the same hosts the first by name, `all` last.

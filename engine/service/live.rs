@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use serde_json::Value;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::gate::authority::{Ask, Authority};
@@ -130,6 +131,10 @@ impl Project {
         let run = recorder.run();
         // One thread, this one: a second one costs more CPU than it gives, measured at 200 hosts.
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let heard = {
+            let _inside = runtime.enter();
+            Signals::listen()
+        };
         let is_resumed = past.replay || !past.journal.is_empty();
         let ready = || -> Result<_, ServiceError> {
             let none = past.replay || mode == Mode::Plan;
@@ -192,7 +197,7 @@ impl Project {
             left_behind: Mutex::default(),
             promises: Mutex::default(),
         });
-        let signals = runtime.spawn(signals(gate.clone()));
+        let signals = runtime.spawn(signals(gate.clone(), heard));
         let asks = (!past.replay).then(|| runtime.spawn(asks(gate.clone(), store.clone(), run, past.asks)));
         let ending = runtime.block_on(execute(gate.clone(), sources, entry, header.limits));
         signals.abort();
@@ -266,14 +271,22 @@ pub(super) fn ssh_config(home: &Path) -> Result<SshConfig, ServiceError> {
     Ok(SshConfig::load(user, Some(system).filter(|path| path.exists()), home)?)
 }
 
+/// What a person or a supervisor sends; from the moment that they are listened for, they end nothing by themselves.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    fn listen() -> Option<Self> {
+        let interrupt = signal(SignalKind::interrupt()).ok()?;
+        Some(Self { interrupt, terminate: signal(SignalKind::terminate()).ok()? })
+    }
+}
+
 /// Ctrl-C and SIGTERM: once ends the run with clean-up, twice at once.
-async fn signals(gate: Arc<Gate>) {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut interrupt), Ok(mut terminate)) =
-        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
-    else {
-        return;
-    };
+async fn signals(gate: Arc<Gate>, heard: Option<Signals>) {
+    let Some(Signals { mut interrupt, mut terminate }) = heard else { return };
     let mut times = 0;
     loop {
         let by = tokio::select! {

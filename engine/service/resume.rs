@@ -7,7 +7,7 @@ use crate::gate::journal::Journal;
 use crate::gate::recorder::Recorder;
 use crate::model::address::Address;
 use crate::model::event::{Event, Start};
-use crate::model::run::{RunId, Seq};
+use crate::model::run::{Mode, RunId, Seq, Summary};
 use crate::model::runbook::Header;
 use crate::runner::sources::{Pinned, Sources};
 use crate::runner::{header, language};
@@ -25,8 +25,23 @@ pub enum Decision {
     Again,
 }
 
+/// Says what a person can do about a run that was interrupted.
+pub fn remedy(run: RunId, summary: &Summary) -> String {
+    match summary.mode {
+        Mode::Apply => format!("`nlrun resume {run}` goes on"),
+        Mode::Plan => new_plan(&summary.runbook),
+    }
+}
+
+/// Says how to make a plan again.
+pub fn new_plan(runbook: &str) -> String {
+    format!("a plan changes nothing: make a new one with `nlrun plan {runbook}` and the same parameters")
+}
+
 impl Project {
     /// Continues an interrupted run, or one that waits for decisions about acts in doubt.
+    ///
+    /// A plan is not continued: what its effects promised to each other is in no journal.
     pub fn resume(
         &self,
         place: &Place,
@@ -36,7 +51,10 @@ impl Project {
         hands: Hands,
     ) -> Result<Finished, ServiceError> {
         let reader = store.reader()?;
-        let status = reader.run(run)?.summary.status;
+        let Summary { status, mode, runbook, .. } = reader.run(run)?.summary;
+        if mode == Mode::Plan {
+            return Err(ServiceError::IsPlan { run: run.0, runbook });
+        }
         let claim = store.claim(run)?;
         if !status.is_resumable() {
             return Err(StoreError::Over { run, status }.into());

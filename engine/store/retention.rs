@@ -10,7 +10,7 @@ use crate::store::writer::event_id;
 use crate::store::{Store, StoreError, connect, sqlite};
 use crate::world::clock;
 
-/// What to keep; a run goes when any limit says so. Unfinished runs always stay.
+/// What to keep; a run goes when any limit says so. Runs that go on or can be resumed always stay.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Keep {
     /// Runs begun longer ago than this many seconds go.
@@ -117,7 +117,8 @@ pub fn partial(to: &Path) -> PathBuf {
 fn doomed(connection: &Connection, keep: &Keep) -> rusqlite::Result<Vec<RunId>> {
     let mut statement = connection.prepare(
         "SELECT id, started_at, last_seq FROM runs
-         WHERE status NOT IN ('running', 'interrupted', 'in_doubt') ORDER BY id DESC",
+         WHERE status NOT IN ('running', 'interrupted', 'in_doubt') OR (status = 'interrupted' AND mode = 'plan')
+         ORDER BY id DESC",
     )?;
     let rows: Vec<(i64, i64)> =
         statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<Result<_, _>>()?;

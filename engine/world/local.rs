@@ -10,13 +10,16 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::shell::{Dialog, Gate, Halt, Nowhere, compose, password_refused, sweeping};
+use super::shell::{Dialog, Gate, Halt, Nowhere, Script, compose, password_refused, sweeping};
 use super::transport::{Command, Exit, Fault, Sink, SinkClosed, Stream};
 
 /// Read at once from a pipe.
 const PIECE: usize = 32 * 1024;
 /// How long a command that was told to end may take for it.
 const GRACE: Duration = Duration::from_secs(8);
+
+/// By how much a terminal's Ctrl-C may be ahead of the word that the run has to end.
+const AHEAD: Duration = Duration::from_millis(500);
 
 /// Runs `command` by `/bin/sh`, in a process group of its own, and returns how it ended.
 ///
@@ -26,11 +29,43 @@ pub(super) async fn run<S: Sink>(
     sink: &mut S,
     cancel: &CancellationToken,
 ) -> Result<Exit, Fault> {
+    run_by(|| compose(command), command, sink, cancel).await
+}
+
+async fn run_by<S: Sink>(
+    script: impl Fn() -> Script,
+    command: &Command,
+    sink: &mut S,
+    cancel: &CancellationToken,
+) -> Result<Exit, Fault> {
+    let end = attempt(script(), command, sink, cancel).await?;
+    if end.has_begun || end.exit.signal.as_deref() != Some("INT") {
+        return Ok(end.exit);
+    }
+    // For a moment a new process is still in our group and gets our Ctrl-C. If that ends the run, it is all there is to
+    // say; else, as in a clean-up, nothing has happened yet and the command has its turn.
+    if timeout(AHEAD, cancel.cancelled()).await.is_ok() {
+        return Err(Fault::Cancelled);
+    }
+    Ok(attempt(script(), command, sink, cancel).await?.exit)
+}
+
+/// How a shell ended, and whether it did anything before.
+struct End {
+    exit: Exit,
+    has_begun: bool,
+}
+
+async fn attempt<S: Sink>(
+    script: Script,
+    command: &Command,
+    sink: &mut S,
+    cancel: &CancellationToken,
+) -> Result<End, Fault> {
     if cancel.is_cancelled() {
         return Err(Fault::Cancelled);
     }
     let started = Instant::now();
-    let script = compose(command);
     let mut child = spawn(&script.text)?;
     let shell = child.id();
     let stdin = child.stdin.take().expect("standard input is piped");
@@ -65,7 +100,9 @@ pub(super) async fn run<S: Sink>(
                 Err(Halt::Ended | Halt::ExecRefused) => {
                     ears.dialog.finish(sink).await?;
                     let ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
-                    return ears.status.map_or_else(|| Err(gone()), |status| Ok(exit(status, ms)));
+                    let has_begun = ears.dialog.shell.is_some();
+                    let end = |status| End { exit: exit(status, ms), has_begun };
+                    return ears.status.map(end).ok_or_else(gone);
                 }
             },
             () = &mut feeding, if is_feeding => is_feeding = false,
@@ -204,4 +241,63 @@ fn exit(status: ExitStatus, ms: u64) -> Exit {
 
 fn gone() -> Fault {
     Fault::Lost { reason: "the command's end could not be learnt".to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+    use crate::world::transport::Line;
+
+    /// Runs a command whose first shells end before they begin, as by a Ctrl-C that comes while they start.
+    async fn after(
+        interrupted: usize,
+        line: &str,
+        cancel: &CancellationToken,
+    ) -> (Result<Exit, Fault>, usize) {
+        let command = Command {
+            line: Line::Shell(line.to_owned()),
+            stdin: b"told".as_slice().into(),
+            env: Vec::new(),
+            cwd: None,
+            sudo: None,
+            timeout: None,
+            detach: false,
+        };
+        let starts = Cell::new(0);
+        let script = || {
+            starts.set(starts.get() + 1);
+            let script = compose(&command);
+            if starts.get() > interrupted {
+                script
+            } else {
+                Script { text: "kill -INT $$".to_owned(), ..script }
+            }
+        };
+        let ended = run_by(script, &command, &mut Nowhere, cancel).await;
+        (ended, starts.get())
+    }
+
+    #[tokio::test]
+    async fn ctrl_c_while_a_command_starts_ends_the_run_and_is_no_failure_of_the_command() {
+        let cancel = CancellationToken::new();
+        let (ended, ()) = tokio::join!(after(1, "true", &cancel), async {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            cancel.cancel();
+        });
+        assert_eq!(ended, (Err(Fault::Cancelled), 1));
+    }
+
+    #[tokio::test]
+    async fn ctrl_c_that_does_not_end_what_starts_lets_it_start_again() {
+        let (ended, starts) = after(1, "test \"$(cat)\" = told", &CancellationToken::new()).await;
+        assert_eq!((ended.map(|exit| exit.code), starts), (Ok(Some(0)), 2));
+    }
+
+    #[tokio::test]
+    async fn a_command_that_ends_itself_is_started_once() {
+        let (ended, starts) = after(0, "kill -INT $$", &CancellationToken::new()).await;
+        assert_eq!((ended.map(|exit| exit.signal), starts), (Ok(Some("INT".to_owned())), 1));
+    }
 }

@@ -66,6 +66,18 @@ fn a_log_that_may_not_grow_stops_the_run_at_whatever_append_it_is() {
     assert!(stopped > 8, "only {stopped} sizes were too small");
 }
 
+#[test]
+fn a_plan_that_found_no_room_is_made_anew() {
+    let project = Project::new().inventory(HOSTS).runbook("fills", RUNBOOK);
+    call(&project, ["replay", "1"]).ends(64);
+    let size = std::fs::metadata(project.database()).unwrap().len() + 40_000;
+    project.write("nlrun.yaml", &format!("state: {{dir: .nlrun, max_size: {size}}}\n"));
+    let output = call(&project, ["plan", "fills"]).ends(1);
+    says_that_it_is_full(&output);
+    assert!(output.stderr.contains("make a new plan"), "{}", output.stderr);
+    assert!(!output.stderr.contains("nlrun resume"), "{}", output.stderr);
+}
+
 /// A file system in memory with a size of its own, gone when dropped.
 struct Small(std::path::PathBuf);
 

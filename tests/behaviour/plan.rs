@@ -55,6 +55,31 @@ fn a_plan_reads_and_lists_and_does_nothing() {
 }
 
 #[test]
+fn a_plan_that_was_interrupted_is_made_anew_and_nothing_offers_more() {
+    let project = project(RUNBOOK);
+    let mut command = project.command(["plan", "changes"]);
+    let child = command.env("NLRUN_TEST_KILL_AFTER", "4").stdout(std::process::Stdio::null());
+    assert_eq!(super::finish(child.spawn().unwrap()).code, -1);
+    let anew = "make a new one with `nlrun plan runbooks/changes.rhai` and the same parameters";
+    let swept = call(&project, ["runs"]).success();
+    assert_eq!(verified(&store(&project), 1), Status::Interrupted);
+    let refused = call(&project, ["resume", "1"]).ends(64);
+    assert!(refused.stderr.contains("run 1 is a plan, and a plan is not resumed"), "{}", refused.stderr);
+    let refused_json = call(&project, ["resume", "1", "--json"]).ends(64);
+    assert!(refused_json.stdout.contains(anew), "{}", refused_json.stdout);
+    let shown = call(&project, ["show", "1"]).success();
+    let told = [&swept, &refused, &shown].map(|output| output.stdout.clone() + &output.stderr);
+    for text in told {
+        assert!(text.contains(anew) && !text.contains("nlrun resume"), "{text}");
+    }
+    let doctor = call(&project, ["doctor"]).success().stdout;
+    assert!(doctor.contains("is interrupted") && !doctor.contains("nlrun resume"), "{doctor}");
+    // Nobody will ever go on with it, so it need not be kept for that.
+    assert_eq!(call(&project, ["db", "prune", "--runs", "0", "--json"]).success().json()["runs"], json!([1]));
+    assert!(ledger(&project).is_empty());
+}
+
+#[test]
 fn a_plan_is_applied_once_and_does_what_it_says() {
     let project = project(RUNBOOK);
     call(&project, ["plan", "changes", "-o", "plan.json"]).success();

@@ -210,9 +210,11 @@ impl Screen {
         self.lines().into_iter().find(|line| line.contains(" 00:0"))
     }
 
-    /// Whether a shell's next prompt would begin on an empty line, with a cursor that is seen.
+    /// Whether a shell's next prompt would begin on an empty line, with a cursor that is seen, and nothing that moved
+    /// stands still.
     pub fn is_tidy(&self) -> bool {
         let rest = self.lines.get(self.row..).unwrap_or_default();
-        !self.is_hidden && self.column == 0 && rest.iter().all(Vec::is_empty)
+        let is_over = !self.is_hidden && self.column == 0 && rest.iter().all(Vec::is_empty);
+        is_over && self.moving().is_none()
     }
 }

@@ -29,6 +29,16 @@ fn place(call: &Call<'_>, host: &Arc<Host>, path: String, effect: &'static str) 
     Ok(Place { effect, host: host.clone(), path, sudo: Become::read(call, host)? })
 }
 
+/// What a look found, for the script, and where that was.
+#[derive(Serialize, Deserialize)]
+struct Told {
+    #[serde(flatten)]
+    fields: Value,
+    /// The path behind all links, where it is another one: the log's, for whoever asks what the run touched.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    real: Option<String>,
+}
+
 /// What is at a path.
 #[derive(Serialize)]
 struct Stat {
@@ -42,13 +52,13 @@ struct Stat {
 impl Effect for Stat {
     const NAME: &'static str = "file.stat";
     const KIND: Kind = Kind::Read;
-    type Output = Value;
+    type Output = Told;
 
     fn target(&self) -> Target {
         on_host(&self.place.host, Some(&self.place.path))
     }
 
-    async fn perform(&self, permit: &Permit<'_>, _seen: &Seen<Value>) -> Result<Done<Value>, Failure> {
+    async fn perform(&self, permit: &Permit<'_>, _seen: &Seen<Told>) -> Result<Done<Told>, Failure> {
         let seen = self.place.probe(permit, self.follow, Ask::Hash).await?;
         let is_there = seen.r#type != Type::Absent;
         let sha256 = match &seen.known {
@@ -56,7 +66,7 @@ impl Effect for Stat {
             Known::Nothing | Known::Same(_) | Known::Unreadable => None,
         };
         let known = |value: Value| if is_there { value } else { Value::Null };
-        Ok(Done::ok(json!({
+        let fields = json!({
             "exists": is_there,
             "type": seen.r#type.as_str(),
             "mode": known(json!(format!("{:04o}", seen.mode))),
@@ -66,7 +76,8 @@ impl Effect for Stat {
             "mtime": known(json!(seen.mtime)),
             "sha256": sha256,
             "target": seen.target,
-        })))
+        });
+        Ok(Done::ok(Told { fields, real: seen.real }))
     }
 }
 
@@ -86,6 +97,8 @@ struct Read {
 #[derive(Serialize, Deserialize)]
 struct Content {
     bytes: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    real: Option<String>,
     #[serde(skip)]
     data: Vec<u8>,
 }
@@ -100,9 +113,9 @@ impl Effect for Read {
     }
 
     async fn perform(&self, permit: &Permit<'_>, _seen: &Seen<Content>) -> Result<Done<Content>, Failure> {
-        let data = content(&self.place, permit, self.max_bytes, "`max_bytes`").await?;
+        let (data, real) = content(&self.place, permit, self.max_bytes, "`max_bytes`").await?;
         permit.keep("out", &data).await?;
-        Ok(Done::ok(Content { bytes: data.len() as u64, data }))
+        Ok(Done::ok(Content { bytes: data.len() as u64, real, data }))
     }
 
     fn restore(&self, mut output: Content, kept: &dyn Kept) -> Content {
@@ -113,12 +126,18 @@ impl Effect for Read {
     }
 }
 
-async fn content(place: &Place, permit: &Permit<'_>, most: usize, limit: &str) -> Result<Vec<u8>, Failure> {
+/// Returns what a file holds, and where it is when that is behind links.
+async fn content(
+    place: &Place,
+    permit: &Permit<'_>,
+    most: usize,
+    limit: &str,
+) -> Result<(Vec<u8>, Option<String>), Failure> {
     let seen = place.probe(permit, true, Ask::Content(most)).await?;
     let path = &place.path;
     match (seen.r#type, seen.content) {
         (Type::File, _) if seen.known == Known::Unreadable => Err(place.denied()),
-        (Type::File, Some(content)) => Ok(content.to_vec()),
+        (Type::File, Some(content)) => Ok((content.to_vec(), seen.real)),
         (Type::File, None) => {
             let message = format!("`{path}` has {} bytes, and {limit} allows {most}", seen.size);
             Err(place.failure("too_large", message))
@@ -147,6 +166,8 @@ struct Fetched {
     name: String,
     bytes: u64,
     sha256: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    real: Option<String>,
 }
 
 impl Effect for Fetch {
@@ -159,10 +180,10 @@ impl Effect for Fetch {
     }
 
     async fn perform(&self, permit: &Permit<'_>, _seen: &Seen<Fetched>) -> Result<Done<Fetched>, Failure> {
-        let data = content(&self.place, permit, MOST_KEPT, "an artifact").await?;
+        let (data, real) = content(&self.place, permit, MOST_KEPT, "an artifact").await?;
         permit.artifact(&self.name, "application/octet-stream", &data).await?;
         let (bytes, sha256) = (data.len() as u64, crate::store::sha256(&data));
-        Ok(Done::ok(Fetched { name: self.name.clone(), bytes, sha256 }))
+        Ok(Done::ok(Fetched { name: self.name.clone(), bytes, sha256, real }))
     }
 }
 
@@ -173,7 +194,7 @@ pub(super) fn file_stat(call: &mut Call<'_>) -> Result<Dynamic, Raise> {
         let place = place(call, host, path.clone(), Stat::NAME)?;
         Ok(Stat { sudo: place.sudo.clone(), place, follow })
     };
-    each_host(call, make, |_, answer, _| Ok(to_dynamic(&answer)?))
+    each_host(call, make, |_, answer, _| Ok(to_dynamic(&answer.fields)?))
 }
 
 pub(super) fn file_read(call: &mut Call<'_>) -> Result<Dynamic, Raise> {
