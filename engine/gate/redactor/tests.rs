@@ -128,6 +128,64 @@ fn a_stream_holds_back_only_what_could_be_a_secret() {
     assert_eq!(out, "«secret:a»".as_bytes());
 }
 
+/// Sends pieces through a stream to its end.
+fn streamed(redactor: &Redactor, pieces: &[&[u8]]) -> (bool, String) {
+    let (mut stream, mut out) = (redactor.stream(), Vec::new());
+    let mut replaced = pieces.iter().fold(false, |any, piece| stream.push(piece, &mut out) | any);
+    replaced |= stream.finish(&mut out);
+    (replaced, String::from_utf8(out).unwrap())
+}
+
+#[test]
+fn a_secret_that_ends_with_its_stream_is_hidden_wherever_it_is_cut() {
+    let value = "it's \"s3cret\"/é";
+    // Alone, so that its longest form is the longest of all, and as the beginning of another one.
+    let alone = redactor(&[("a", value)]);
+    let among = redactor(&[("a", value), ("longer", &format!("{value}, and more"))]);
+    for (redactor, form) in forms::of(value.as_bytes()).iter().flat_map(|f| [(&alone, f), (&among, f)]) {
+        let text = format!("= {}", std::str::from_utf8(form).unwrap());
+        let hidden = (true, "= «secret:a»".to_owned());
+        for end in 0..=text.len() {
+            for cut in 0..=end {
+                let (first, rest) = text.as_bytes().split_at(cut);
+                let (second, third) = rest.split_at(end - cut);
+                assert_eq!(streamed(redactor, &[first, second, third]), hidden, "{text} {cut} {end}");
+            }
+        }
+        let single: Vec<&[u8]> = text.as_bytes().chunks(1).collect();
+        assert_eq!(streamed(redactor, &single), hidden, "{text}");
+    }
+}
+
+#[test]
+fn the_mere_beginning_of_a_secret_at_the_end_of_a_stream_is_not_lost() {
+    let redactor = redactor(&[("a", "hunter2hunter3"), ("b", "swordfish")]);
+    let forms = forms::of(b"hunter2hunter3");
+    let forms: Vec<&str> = forms.iter().map(|form| std::str::from_utf8(form).unwrap()).collect();
+    for form in &forms {
+        for (length, after) in (1..form.len()).flat_map(|length| [(length, ""), (length, "\r\n  ")]) {
+            // Some forms of base64 begin with others.
+            if forms.iter().any(|whole| form[..length].contains(whole)) {
+                continue;
+            }
+            let text = format!("so {}{after}", &form[..length]);
+            let mut stream = redactor.stream();
+            let mut out = Vec::new();
+            assert!(!stream.push(text.as_bytes(), &mut out), "{text}");
+            assert_eq!(String::from_utf8_lossy(&out), "so ", "{text} could go on as a secret");
+            assert!(!stream.finish(&mut out), "{text}");
+            assert_eq!(String::from_utf8_lossy(&out), text);
+            assert!(!stream.finish(&mut out) && out.len() == text.len(), "{text} comes once");
+            for cut in 0..text.len() {
+                let (first, second) = text.as_bytes().split_at(cut);
+                assert_eq!(streamed(&redactor, &[first, second]), (false, text.clone()));
+            }
+        }
+    }
+    // What was a secret already, and the beginning of another one after it.
+    assert_eq!(streamed(&redactor, &[b"swordfishswordfis"]), (true, "«secret:b»swordfis".to_owned()));
+}
+
 /// A small generator with a fixed seed (xorshift64*).
 struct Random(u64);
 
