@@ -404,3 +404,88 @@ impl Kept for Recalled<'_> {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use serde::Serialize;
+    use tokio::sync::Semaphore;
+    use tokio::time::timeout;
+
+    use super::*;
+    use crate::gate::harness;
+
+    const KINDS: [Kind; 3] = [Kind::Read, Kind::Ensure, Kind::Act];
+
+    /// Takes no notice of a cancelled run: it ends when its time is over, if it has one, and never before.
+    #[derive(Serialize)]
+    struct Deaf<'a, const KIND: usize> {
+        seconds: Option<u64>,
+        #[serde(skip)]
+        begun: &'a Semaphore,
+    }
+
+    impl<const KIND: usize> Effect for Deaf<'_, KIND> {
+        const NAME: &'static str = "test.deaf";
+        const KIND: Kind = KINDS[KIND];
+        type Output = String;
+
+        fn target(&self) -> Target {
+            Target::Run
+        }
+
+        async fn perform(&self, _: &Permit<'_>, _: &Seen<String>) -> Result<Done<String>, Failure> {
+            self.begun.add_permits(1);
+            match self.seconds {
+                Some(seconds) => tokio::time::sleep(Duration::from_secs(seconds)).await,
+                None => std::future::pending().await,
+            }
+            Ok(Done::changed("done".to_owned()))
+        }
+    }
+
+    fn is_cancelled(ended: &Result<Answered<String>, Halt>) -> bool {
+        matches!(ended, Err(Halt::Stop(stop)) if matches!(**stop, Stop::Cancelled { .. }))
+    }
+
+    #[test]
+    fn what_hangs_in_a_cancelled_run_is_dropped_after_ten_seconds_and_not_before() {
+        let dir = tempfile::tempdir().unwrap();
+        let session = harness::session(dir.path(), Mode::Apply, &[]);
+        let begun = Semaphore::new(0);
+        let cancel = async {
+            let _all = begun.acquire_many(4).await.unwrap();
+            session.gate().cancellation.cancel(Stop::Cancelled { by: "op".to_owned() });
+            Instant::now()
+        };
+        let (read, ensure, act) = (
+            Deaf::<0> { seconds: None, begun: &begun },
+            Deaf::<1> { seconds: None, begun: &begun },
+            Deaf::<2> { seconds: None, begun: &begun },
+        );
+        let slow = Deaf::<2> { seconds: Some(8), begun: &begun };
+        let all = async {
+            tokio::join!(
+                cancel,
+                session.perform_async(None, &read),
+                session.perform_async(None, &ensure),
+                session.perform_async(None, &act),
+                session.perform_async(None, &slow),
+            )
+        };
+        let ended = session.block(async { timeout(Duration::from_secs(30), Box::pin(all)).await });
+        let (cancelled, read, ensure, act, slow) = ended.expect("nothing hangs for ever");
+        assert!((9..20).contains(&cancelled.elapsed().as_secs()), "{:?}", cancelled.elapsed());
+        assert!([&read, &ensure, &act].into_iter().all(is_cancelled));
+        assert!(matches!(slow, Ok(Answered::Known(text, Verdict::Changed)) if text == "done"));
+        let mut outcomes = Vec::new();
+        for event in harness::events(&session) {
+            if let Event::Outcome { verdict, failure, .. } = event {
+                outcomes.push((verdict, failure.map_or_else(String::new, |failure| failure.kind)));
+            }
+        }
+        let dropped = || (Verdict::Failed, "cancelled".to_owned());
+        assert_eq!(outcomes, [(Verdict::Changed, String::new()), dropped(), dropped(), dropped()]);
+    }
+}

@@ -172,7 +172,7 @@ mod tests {
     use crate::model::event::{Event, Level, Start};
     use crate::model::run::{Mode, Seq, Status, Trigger};
 
-    fn start() -> Start {
+    pub(super) fn start() -> Start {
         Start {
             runbook: "runbooks/uptime.rhai".into(),
             sources: std::collections::BTreeMap::new(),
@@ -190,7 +190,7 @@ mod tests {
         }
     }
 
-    fn message(text: &str) -> Event {
+    pub(super) fn message(text: &str) -> Event {
         Event::Message { level: Level::Info, text: text.into(), site: None, branch: Branch::root() }
     }
 
@@ -206,7 +206,7 @@ mod tests {
         }
     }
 
-    fn store(max_size: Option<u64>) -> (tempfile::TempDir, Store) {
+    pub(super) fn store(max_size: Option<u64>) -> (tempfile::TempDir, Store) {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(dir.path(), &Options { max_size }).unwrap();
         (dir, store)

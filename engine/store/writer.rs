@@ -547,3 +547,6 @@ pub(super) fn chain(previous: &[u8; 32], id: i64, at: i64, body: &str) -> [u8; 3
     hasher.update(body.as_bytes());
     hasher.finalize().into()
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,10 +1,13 @@
 //! Acts in doubt after a crash in the middle of a fan-out: all of them are named at once, and nothing new happens
 //! before a person has decided.
 
+use std::collections::BTreeMap;
+
+use nlrun::model::event::Event;
 use nlrun::model::run::Status;
 use serde_json::Value;
 
-use super::{HOSTS, call, finish, ledger, of, store, verified};
+use super::{HOSTS, call, events, finish, ledger, of, store, verified};
 use crate::support::project::Project;
 
 /// An act that is under way until the file `held` is gone, and says in `done` that it began.
@@ -12,13 +15,17 @@ const HELD: &str = "echo ${name} >> done; while [ -e held ]; do sleep 0.05; done
 
 /// Kills a run when this many hosts of the group have begun their act and none has ended it.
 fn killed(body: &str, arms: usize) -> Project {
+    // The first event, and two of each arm: that it begins, and what it is about to do.
+    killed_after(body, 1 + 2 * arms)
+}
+
+/// Kills a run when it has come to this event, which has to be the intent of an act that is held.
+fn killed_after(body: &str, event: usize) -> Project {
     let header = "const NEEDS = [\"ssh.exec\"];\n";
     let text = format!("{header}{}", body.replace("HELD", HELD));
     let project = Project::new().inventory(HOSTS).runbook("fan", &text).file("held", "");
     let mut command = project.command(["run", "fan"]);
-    // The first event, and two of each arm: that it begins, and what it is about to do.
-    let child =
-        command.env("NLRUN_TEST_KILL_AFTER", (1 + 2 * arms).to_string()).stdout(std::process::Stdio::null());
+    let child = command.env("NLRUN_TEST_KILL_AFTER", event.to_string()).stdout(std::process::Stdio::null());
     assert_eq!(finish(child.spawn().unwrap()).code, -1);
     std::fs::remove_file(project.path("held")).unwrap();
     project
@@ -84,4 +91,92 @@ fn what_can_be_probed_needs_no_decision_and_hosts_whose_turn_had_not_come_wait()
     assert!(ledger.get("h1").is_none_or(|times| *times == 1), "{ledger:?}");
     assert!(ledger["h2"] >= 1 && ledger["h3"] >= 1 && ledger["h4"] == 1, "{ledger:?}");
     assert_eq!(ledger["after"], 4);
+}
+
+/// Words that a run said, and how often each of them.
+fn said(project: &Project) -> BTreeMap<String, usize> {
+    let mut said = BTreeMap::new();
+    for event in events(&store(project), 1) {
+        if let Event::Message { text, .. } = event {
+            *said.entry(text).or_default() += 1;
+        }
+    }
+    said
+}
+
+/// The places of the clean-ups that ran to their end, each with why it failed.
+fn cleaned_up(project: &Project) -> Vec<(String, Option<String>)> {
+    let mut found: Vec<_> = events(&store(project), 1)
+        .into_iter()
+        .filter_map(|event| match event {
+            Event::CleanedUp { branch, failure, .. } => Some((branch.to_string(), failure)),
+            _ => None,
+        })
+        .collect();
+    found.sort();
+    found
+}
+
+/// A clean-up that says so before it acts.
+fn cleans(name: &str, host: &str) -> String {
+    format!("defer(|| {{ print(\"cleans {name}\"); ssh_exec({host}, \"echo undo-{name} >> done\") }});")
+}
+
+#[test]
+fn clean_ups_wait_for_the_decision_about_an_act_in_doubt_and_then_run_once() {
+    let root = cleans("run", "\"other\"");
+    let arm = "defer(|| { print(`cleans ${h.name}`); ssh_exec(h, `echo undo-${h.name} >> done`) });";
+    let body = format!(
+        "{root} each(hosts(\"h1,h2\"), |h| {{ let name = h.name; {arm} ssh_exec(h, `HELD`) }});\n\
+         ssh_exec(\"other\", \"echo after >> done\");"
+    );
+    // The clean-up of the run, and in each arm that it begins, its clean-up and its intent.
+    let project = killed_after(&body, 2 + 2 * 3);
+    for words in [&["resume", "1"][..], &["resume", "1", "--done", "1[h1]/1"]] {
+        call(&project, words).ends(3);
+        let ledger = ledger(&project);
+        assert!(!ledger.contains_key("undo-run") && !ledger.contains_key("undo-h2"), "{ledger:?}");
+        let said = said(&project);
+        assert!(!said.contains_key("cleans run") && !said.contains_key("cleans h2"), "{said:?}");
+        assert!(cleaned_up(&project).iter().all(|(branch, _)| branch.contains("h1")));
+        assert_eq!(verified(&store(&project), 1), Status::InDoubt);
+    }
+    assert_eq!(addresses(&call(&project, ["show", "1", "--json"]).json()["in_doubt"]), ["1[h2]/1"]);
+    call(&project, ["resume", "1", "--done", "1[h2]/1"]).success();
+    assert_eq!(verified(&store(&project), 1), Status::Done);
+    let ledger = ledger(&project);
+    for name in ["run", "h1", "h2"] {
+        assert_eq!(ledger.get(&format!("undo-{name}")), Some(&1), "{ledger:?}");
+        assert_eq!(said(&project).get(&format!("cleans {name}")), Some(&1));
+    }
+    assert_eq!(cleaned_up(&project).len(), 3);
+    assert_eq!(ledger["after"], 1);
+    let text = project.read("done");
+    assert!(text.ends_with("after\nundo-run\n"), "the run cleans up at its end:\n{text}");
+}
+
+#[test]
+fn an_act_in_doubt_within_a_clean_up_keeps_the_clean_ups_before_it_waiting() {
+    let first = cleans("first", "\"h1\"");
+    let body =
+        format!("{first} defer(|| {{ let name = \"held\"; ssh_exec(\"h1\", `HELD`) }}); fail(\"no\");");
+    // The two clean-ups, and the intent within the second one, which runs first.
+    let project = killed_after(&body, 4);
+    for _ in 0..2 {
+        call(&project, ["resume", "1"]).ends(3);
+        assert!(!ledger(&project).contains_key("undo-first"));
+        assert_eq!((said(&project).len(), cleaned_up(&project)), (0, Vec::new()));
+        assert_eq!(verified(&store(&project), 1), Status::InDoubt);
+    }
+    let acts = call(&project, ["show", "1", "--json"]).json()["in_doubt"].clone();
+    let [address] = addresses(&acts)[..] else { panic!("{acts}") };
+    let output = call(&project, ["resume", "1", "--done", address]).ends(1);
+    assert!(output.stderr.contains("no"), "{}", output.stderr);
+    assert_eq!(verified(&store(&project), 1), Status::Failed);
+    assert_eq!((ledger(&project)["undo-first"], said(&project)["cleans first"]), (1, 1));
+    let cleaned_up = cleaned_up(&project);
+    assert!(
+        cleaned_up.len() == 2 && cleaned_up.iter().all(|(_, failure)| failure.is_none()),
+        "{cleaned_up:?}"
+    );
 }

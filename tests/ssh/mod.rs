@@ -13,6 +13,7 @@ mod faults;
 mod login;
 mod old;
 mod pool;
+mod request;
 mod routes;
 mod security_key;
 mod stop;
