@@ -10,3 +10,4 @@ mod hosts;
 mod library;
 mod ssh;
 mod support;
+mod x509;
