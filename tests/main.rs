@@ -4,6 +4,7 @@
 
 mod behaviour;
 mod bindings;
+mod cert;
 mod cli;
 mod floors;
 mod hosts;
