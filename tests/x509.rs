@@ -246,6 +246,7 @@ fn what_is_wrong_is_found() {
         (&["leaf.pem", "middle.pem"], &["a.b.apps.example.com"], &["name"]),
         (&["leaf.pem", "middle.pem"], &["192.0.2.8"], &["name"]),
         (&["leaf.pem", "middle.pem", "root.key"], &[], &["key_mismatch"]),
+        (&["leaf.pem", "middle.pem", "middle.key"], &[], &["key_mismatch"]),
         (&["leaf.pem"], &[], &["incomplete"]),
         (&["leaf.pem", "root.pem"], &[], &["incomplete", "foreign"]),
         (&["leaf.pem", "leaf.pem", "middle.pem"], &[], &["duplicate"]),

@@ -225,7 +225,7 @@ file_put("localhost", "/tmp/nlrun-example/site.pem", pem, #{ mode: "0600" });"#
                     Opt {
                         name: "at",
                         ty: Type::Map,
-                        doc: "When it must be valid; required, and `now()` most of the time.",
+                        doc: "When it must be valid: `now()`, most of the time.",
                     },
                     Opt {
                         name: "key",

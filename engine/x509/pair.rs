@@ -40,8 +40,8 @@ pub struct Was {
 impl Pair {
     /// Puts a bundle in order; a key that is given takes the place of the bundle's own.
     ///
-    /// The leaf is the certificate of the key; without such a one, the first that signed no other, and no authority where there is
-    /// a choice. Names alone make no chain: the signature must be that of the issuer's key.
+    /// The leaf is the certificate of the key, unless that is an authority's; without such a one, the first that signed no other, and
+    /// no authority where there is a choice. Names alone make no chain: the signature must be that of the issuer's key.
     pub fn of(bundle: Bundle, key: Option<PrivateKey>) -> Result<Self, Error> {
         let Bundle { certificates, mut keys } = bundle;
         if certificates.len() > MOST {
@@ -110,7 +110,7 @@ impl Pair {
 }
 
 fn leaf(pool: &[Certificate], key: Option<&PrivateKey>) -> Option<usize> {
-    let own = key.and_then(|key| pool.iter().position(|certificate| certificate.has_key(key)));
+    let own = key.and_then(|key| pool.iter().position(|one| !one.is_ca && one.has_key(key)));
     own.or_else(|| {
         let signs = |certificate: &Certificate| {
             pool.iter().any(|other| {
