@@ -9,7 +9,7 @@
 //! 2 gate       gate/                   may it, has it happened, do it, record it
 //! 1 edge       store/ world/           SQLite; sockets, processes, files, secrets, the clock
 //! 0 model      model/                  plain data and pure folds: no tokio, no I/O, no clock
-//!   pure libs  template/               text in, text out; no dependency on the rest
+//!   pure libs  template/ x509/         text in, text out; no dependency on the rest
 //! ```
 
 pub mod bindings;
@@ -21,3 +21,4 @@ pub mod service;
 pub mod store;
 pub mod template;
 pub mod world;
+pub mod x509;

@@ -3,6 +3,7 @@
 use nlrun::bindings;
 use nlrun::model::effect::Kind;
 
+use crate::support::certificates::Forge;
 use crate::support::project::Project;
 
 /// Words of the language of runs; everything else is `area_verb`.
@@ -55,11 +56,15 @@ fn names_are_area_and_verb_and_everything_is_documented() {
 
 #[test]
 fn every_example_passes_the_check_and_can_be_planned() {
+    let forge = Forge::chain();
+    let (site, key) = (forge.join(&["leaf.pem", "middle.pem"]), forge.read("leaf.key"));
     for signature in bindings::signatures() {
         let (name, example) = (signature.name, signature.example);
         let project = Project::new()
             .variable("NLRUN_SECRET_DB_ROOT", "correct horse battery")
+            .variable("NLRUN_SECRET_SITE_KEY", &key)
             .file("files/notes.txt", "notes\n")
+            .file("files/site.pem", &site)
             .runbook("example", &format!("//! An example.\nconst NEEDS = [\"*\"];\n{example}\n"));
         let output = project.args(["plan", "example"]);
         let planned = output.code == 0 || (output.code == 1 && signature.name == "fail");

@@ -4,9 +4,11 @@
 
 mod behaviour;
 mod bindings;
+mod cert;
 mod cli;
 mod floors;
 mod hosts;
 mod library;
 mod ssh;
 mod support;
+mod x509;

@@ -6,6 +6,7 @@
 mod declare;
 
 mod call;
+mod cert;
 mod clock;
 mod control;
 mod each;
@@ -59,6 +60,7 @@ pub const ALL: &[&Binding] = &[
     &file::BINDING,
     &inventory::BINDING,
     &project::BINDING,
+    &cert::BINDING,
     &ssh::BINDING,
     &wait::BINDING,
 ];

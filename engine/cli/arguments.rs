@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 
 use crate::cli::caps::CapsOptions;
+use crate::cli::cert::CertOptions;
 use crate::cli::check::CheckOptions;
 use crate::cli::completions::CompletionsOptions;
 use crate::cli::db::DbOptions;
@@ -102,6 +103,7 @@ pub(crate) enum Verb {
     Caps(CapsOptions),
     Hosts(HostsOptions),
     Docs(DocsOptions),
+    Cert(CertOptions),
     Verify(VerifyOptions),
     Db(DbOptions),
     Doctor(DoctorOptions),

@@ -3,6 +3,7 @@
 mod arguments;
 mod ask;
 mod caps;
+mod cert;
 mod check;
 mod completions;
 mod db;
@@ -118,6 +119,7 @@ pub fn main() -> ExitCode {
         Verb::Caps(options) => caps::caps(&context, &options),
         Verb::Hosts(options) => hosts::hosts(&context, &options),
         Verb::Docs(options) => docs::docs(&context, &options),
+        Verb::Cert(options) => cert::cert(&context, &options),
         Verb::Verify(options) => verify::verify(&context, &options),
         Verb::Db(options) => db::db(&context, &options),
         Verb::Doctor(_) => Ok(doctor::doctor(&context)),

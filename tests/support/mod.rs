@@ -1,5 +1,6 @@
-//! Builders: a project in a temporary folder, a terminal, a real `sshd`, a faulty SSH server.
+//! Builders: a project in a temporary folder, certificates, a terminal, a real `sshd`, a faulty SSH server.
 pub mod account;
+pub mod certificates;
 pub mod dropbear;
 pub mod faulty;
 pub mod processes;

@@ -1,0 +1,260 @@
+//! Certificates: `cert_parse cert_days_left cert_matches cert_bundle cert_check`, all pure, so that nothing of them is recorded.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use rhai::{Dynamic, Map};
+
+use crate::bindings::call::Content;
+use crate::bindings::{Binding, Call, Function, Raise, SecretValue};
+use crate::gate::permit::invalid;
+use crate::model::secret::{Secret, SecretName};
+use crate::model::signature::{Opt, Param, Signature, Type};
+use crate::x509::{self, Bundle, Certificate, Error, Expected, Order, Pair, PrivateKey};
+
+/// Days before the end from which on a certificate is warned of, unless `warn_days` says otherwise.
+const WARN_DAYS: i64 = 21;
+/// Days that can be asked for: a hundred years.
+const MOST_DAYS: i64 = 36_500;
+
+/// What a script gave: its bytes, and the secret's name if it is one.
+struct Given {
+    content: Content,
+    /// What it is in messages.
+    words: &'static str,
+}
+
+impl Given {
+    fn bundle(&self, call: &Call<'_>) -> Result<Bundle, Raise> {
+        Bundle::read(self.content.bytes()).map_err(|error| self.unreadable(call, &error))
+    }
+
+    fn private_key(&self, call: &Call<'_>) -> Result<PrivateKey, Raise> {
+        self.bundle(call)?.key().map_err(|error| self.unreadable(call, &error))
+    }
+
+    fn pair(&self, call: &Call<'_>, key: Option<PrivateKey>) -> Result<Pair, Raise> {
+        Pair::of(self.bundle(call)?, key).map_err(|error| self.unreadable(call, &error))
+    }
+
+    fn secret_name(&self) -> Option<&SecretName> {
+        match &self.content {
+            Content::Secret(secret) => Some(secret.name()),
+            Content::Plain(_) => None,
+        }
+    }
+
+    fn unreadable(&self, call: &Call<'_>, error: &Error) -> Raise {
+        let name = self.secret_name().map(|name| format!(" (secret `{name}`)")).unwrap_or_default();
+        invalid(format!("`{}` cannot use its `{}`{name}: {error}", call.name(), self.words)).into()
+    }
+}
+
+fn certificate(call: &Call<'_>) -> Result<Given, Raise> {
+    Ok(Given { content: call.content(0)?, words: "certificate" })
+}
+
+fn key(call: &Call<'_>) -> Result<Given, Raise> {
+    Ok(Given { content: call.content(1)?, words: "key" })
+}
+
+/// Returns an instant as `now()` does.
+fn moment(instant: Timestamp) -> Dynamic {
+    let mut fields = Map::new();
+    fields.insert("ms".into(), instant.as_millisecond().into());
+    fields.insert("seconds".into(), instant.as_second().into());
+    fields.insert("text".into(), instant.strftime("%Y-%m-%dT%H:%M:%SZ").to_string().into());
+    fields.insert("date".into(), instant.strftime("%Y-%m-%d").to_string().into());
+    fields.into()
+}
+
+/// Reads an instant as `now()` gives it.
+fn instant(call: &Call<'_>, value: &Dynamic) -> Result<Timestamp, Raise> {
+    let ms = value.read_lock::<Map>().and_then(|fields| fields.get("ms")?.as_int().ok());
+    ms.and_then(|ms| Timestamp::from_millisecond(ms).ok()).ok_or_else(|| {
+        invalid(format!("`{}` wants an instant as `at`, as `now()` gives it", call.name())).into()
+    })
+}
+
+fn fields(certificate: &Certificate) -> Map {
+    let names = certificate.names.iter().map(|name| Dynamic::from(name.to_string())).collect();
+    let mut fields = Map::new();
+    fields.insert("subject".into(), certificate.subject.clone().into());
+    fields.insert("issuer".into(), certificate.issuer.clone().into());
+    fields.insert("serial".into(), certificate.serial.clone().into());
+    fields.insert("not_before".into(), moment(certificate.not_before));
+    fields.insert("not_after".into(), moment(certificate.not_after));
+    fields.insert("names".into(), Dynamic::from_array(names));
+    fields.insert("fingerprint".into(), certificate.fingerprint.clone().into());
+    fields.insert("spki".into(), certificate.spki.clone().into());
+    fields.insert("key".into(), certificate.key.words().into());
+    fields.insert("is_ca".into(), certificate.is_ca.into());
+    fields
+}
+
+fn cert_parse(call: &mut Call<'_>) -> Result<Dynamic, Raise> {
+    let pair = certificate(call)?.pair(call, None)?;
+    let mut map = fields(&pair.leaf);
+    let chain = pair.chain.iter().map(|certificate| Dynamic::from_map(fields(certificate))).collect();
+    map.insert("chain".into(), Dynamic::from_array(chain));
+    Ok(map.into())
+}
+
+fn cert_days_left(call: &mut Call<'_>) -> Result<Dynamic, Raise> {
+    let at = instant(call, &call.value(1))?;
+    Ok(certificate(call)?.pair(call, None)?.leaf.days_left(at).into())
+}
+
+fn cert_matches(call: &mut Call<'_>) -> Result<Dynamic, Raise> {
+    let key = key(call)?.private_key(call)?;
+    // The key given must not choose among the certificates, or one of the chain's could be taken for the leaf.
+    let pair = certificate(call)?.pair(call, None)?;
+    Ok(pair.leaf.has_key(&key).into())
+}
+
+fn cert_bundle(call: &mut Call<'_>) -> Result<Dynamic, Raise> {
+    let order: Order = call
+        .string(2)?
+        .parse()
+        .map_err(|error: Error| Raise::from(invalid(format!("`{}`: {error}", call.name()))))?;
+    let given = certificate(call)?;
+    let key = if call.value(1).is_unit() { None } else { Some(key(call)?) };
+    let holder = key.as_ref().unwrap_or(&given);
+    let name = holder.secret_name().cloned();
+    if order.has_key() && name.is_none() {
+        let message = format!("`{}` writes a private key only if it is given as a secret", call.name());
+        return Err(invalid(message).into());
+    }
+    let private = key.as_ref().map(|key| key.private_key(call)).transpose()?;
+    let pair = given.pair(call, private)?;
+    let text = order.write(&pair).map_err(|error| given.unreadable(call, &error))?;
+    Ok(match name.filter(|_| order.has_key()) {
+        Some(name) => Dynamic::from(SecretValue(Secret::new(name, text.as_bytes().to_vec()))),
+        None => text.as_str().into(),
+    })
+}
+
+fn cert_check(call: &mut Call<'_>) -> Result<Dynamic, Raise> {
+    let at = instant(call, &call.option("at").unwrap_or_default())?;
+    let days = call.option_int("warn_days", 0)?.unwrap_or(WARN_DAYS).min(MOST_DAYS);
+    let names = match call.option("names") {
+        Some(value) => {
+            let wrong = || invalid(format!("`{}` wants an array of texts as `names`", call.name()));
+            let texts = value.try_cast::<rhai::Array>().ok_or_else(wrong)?;
+            texts.into_iter().map(|name| name.into_string().map_err(|_| wrong())).collect::<Result<_, _>>()?
+        }
+        None => Vec::new(),
+    };
+    let key = call.option_content("key")?.map(|content| Given { content, words: "key" });
+    let key = key.map(|key| key.private_key(call)).transpose()?;
+    let pair = certificate(call)?.pair(call, key)?;
+    let expected = Expected { names: &names, at, warn: Duration::from_secs(days as u64 * 86_400) };
+    let findings = x509::check(&pair, &expected).into_iter().map(|finding| {
+        let mut fields = Map::new();
+        fields.insert("severity".into(), finding.severity.as_str().into());
+        fields.insert("kind".into(), finding.kind.into());
+        fields.insert("text".into(), finding.text.into());
+        Dynamic::from_map(fields)
+    });
+    Ok(Dynamic::from_array(findings.collect()))
+}
+
+const CERTIFICATE: Param = Param { name: "certificate", ty: Type::Content, optional: false };
+const KEY: Param = Param { name: "key", ty: Type::Content, optional: false };
+
+/// Certificates.
+pub const BINDING: Binding = Binding {
+    area: "cert",
+    doc: "Certificates and their private keys, as PEM or DER; nothing of them is recorded.",
+    functions: &[
+        function!(
+            cert_parse,
+            &[CERTIFICATE],
+            &[],
+            None,
+            "A map `.subject .issuer .serial .not_before .not_after .names .fingerprint .spki .key .is_ca .chain`; instants are maps \
+             as `now()` gives them, `.fingerprint` and `.spki` SHA-256 in lower-case hexadecimal, `.chain` an array of such maps.",
+            "Reads a certificate and those that lead from it to its root, in whatever order they stand.\n\nThe map is that of the \
+             leaf: the certificate of the private key if one stands there, too, otherwise the one that signed no other. `.spki` is \
+             the hash of its public key, and stays the same when the key is certified again. The private key is left out.",
+            r#"let cert = cert_parse(project_read("files/site.pem"));
+print(`${cert.subject} until ${cert.not_after.date}`);"#
+        ),
+        function!(
+            cert_days_left,
+            &[CERTIFICATE, Param { name: "at", ty: Type::Map, optional: false }],
+            &[],
+            None,
+            "A whole number of days, rounded down; negative after the end.",
+            "Says how many days a certificate is still valid at an instant: `now()`, most of the time.",
+            r#"let days = cert_days_left(project_read("files/site.pem"), now());
+check(days >= 21, `${days} days left`);"#
+        ),
+        function!(
+            cert_matches,
+            &[CERTIFICATE, KEY],
+            &[],
+            None,
+            "`true` or `false`.",
+            "Says whether a private key is that of a certificate: RSA, ECDSA on P-256, P-384 and P-521, Ed25519.\n\nThe key is \
+             PKCS#8, PKCS#1 or SEC1; one that is encrypted or damaged is a failure, not `false`.",
+            r#"check(cert_matches(project_read("files/site.pem"), secret("site/key")), "the key is that of the certificate");"#
+        ),
+        function!(
+            cert_bundle,
+            &[
+                CERTIFICATE,
+                Param { name: "key", ty: Type::Any, optional: false },
+                super::declare::text("order")
+            ],
+            &[],
+            None,
+            "A secret with the name of the key's if the order has the key; otherwise text.",
+            "Writes a certificate, its chain and its key as PEM, in the order that a server wants.\n\nThe order is parts joined by \
+             `+`: `leaf`, `chain` (without the root), `root`, `key`. `leaf+chain` suits nginx, Apache and Proxmox, `leaf+chain+key` \
+             HAProxy, `key+leaf+chain` Postfix and stunnel. The key is a secret, or `()` where none is written; one that is not the \
+             certificate's is a failure.",
+            r#"let pem = cert_bundle(project_read("files/site.pem"), secret("site/key"), "key+leaf+chain");
+file_put("localhost", "/tmp/nlrun-example/site.pem", pem, #{ mode: "0600" });"#
+        ),
+        Function {
+            signature: Signature {
+                name: "cert_check",
+                params: &[CERTIFICATE],
+                options: &[
+                    Opt {
+                        name: "at",
+                        ty: Type::Map,
+                        doc: "When it must be valid: `now()`, most of the time.",
+                    },
+                    Opt {
+                        name: "key",
+                        ty: Type::Content,
+                        doc: "The private key that should be the certificate's.",
+                    },
+                    Opt {
+                        name: "names",
+                        ty: Type::Array,
+                        doc: "Hosts that it must cover: names or addresses.",
+                    },
+                    Opt {
+                        name: "warn_days",
+                        ty: Type::Int,
+                        doc: "Days before its end from which on it is warned of; 21 by default.",
+                    },
+                ],
+                required_options: &["at"],
+                returns: "An array of findings `.severity .kind .text`, the worst first; `.severity` is `error`, `warning` or `note`.",
+                performs: None,
+                doc: "Says what is wrong with a certificate, its chain and its key: dates, names, signatures, strength, order.\n\nAn \
+                      `error` is what clients or servers refuse; whether they trust the root is not looked at. `.kind` is a word for \
+                      scripts, such as `expired`, `name` or `key_mismatch`.",
+                example: r#"let pem = project_read("files/site.pem");
+for finding in cert_check(pem, #{ at: now(), key: secret("site/key"), names: ["www.example.com"] }) {
+    check(finding.severity != "error", finding.text);
+}"#,
+            },
+            run: cert_check,
+        },
+    ],
+};

@@ -1,0 +1,122 @@
+//! Certificates through the real binary: on the command line, and in scripts.
+
+use crate::support::certificates::{Forge, SERVER, Wish};
+use crate::support::project::Project;
+
+#[test]
+fn the_command_line_shows_and_checks_files() {
+    let forge = Forge::chain();
+    let project = Project::new()
+        .file("site.pem", &forge.join(&["leaf.pem", "middle.pem", "leaf.key"]))
+        .file("chain.pem", &forge.join(&["leaf.pem", "middle.pem"]))
+        .file("leaf.key", &forge.read("leaf.key"))
+        .file("other.key", &forge.read("root.key"));
+    let secret = forge.read("leaf.key").lines().nth(1).unwrap().to_owned();
+    let shown = project.args(["cert", "show", "site.pem"]).success();
+    for part in [
+        "subject      CN=www.example.com\n",
+        "names        www.example.com *.apps",
+        " days left)",
+        "an authority",
+    ] {
+        assert!(shown.stdout.contains(part), "{part}: {}", shown.stdout);
+    }
+    assert!(shown.stderr.contains("a private key (EC P-256) is there, of `CN=www.example.com`"), "{shown:?}");
+    let lines = project.args(["cert", "show", "site.pem", "--json"]).success().json_lines();
+    assert_eq!(lines.len(), 2);
+    assert!(
+        [89, 90].contains(&lines[0]["days_left"].as_i64().unwrap()) && lines[1]["is_ca"] == true,
+        "{lines:?}"
+    );
+    let piped = project.args_with_input(["cert", "show", "-"], forge.read("leaf.pem").as_bytes()).success();
+    assert!(piped.stdout.contains("CN=www.example.com"));
+
+    let fine = project.args(["cert", "check", "site.pem", "--name", "www.example.com"]).success();
+    assert_eq!(fine.stdout, "");
+    assert!(fine.stderr.contains("can be used, for "), "{fine:?}");
+    project.args(["cert", "check", "chain.pem", "--key", "leaf.key", "--warn", "30d"]).success();
+    let soon = project.args(["cert", "check", "chain.pem", "--warn", "100d", "--json"]).success();
+    assert_eq!(soon.json_lines()[0]["kind"], "expires");
+    let bad =
+        project.args(["cert", "check", "chain.pem", "--key", "other.key", "--name", "x", "--json"]).ends(1);
+    let kinds: Vec<String> = bad.json_lines().iter().map(|one| one["kind"].to_string()).collect();
+    assert_eq!(kinds, ["\"key_mismatch\"", "\"name\""]);
+    let table = project.args(["cert", "check", "chain.pem", "--name", "x"]).ends(1).stdout;
+    assert!(table.starts_with("severity  finding\nerror     `x` is not covered"), "{table}");
+
+    for arguments in
+        [["cert", "show", "example.com:443"], ["cert", "check", "runbooks"], ["cert", "show", "."]]
+    {
+        let output = project.args(arguments).ends(64);
+        assert!(output.stderr.contains("file"), "{output:?}");
+    }
+    project.args(["cert", "check", "site.pem", "--warn", "soon"]).ends(64);
+    let damaged = project.args(["cert", "check", "nlrun.yaml"]).ends(1);
+    assert!(!damaged.stderr.contains("panic"), "{damaged:?}");
+    for output in [shown, fine, bad] {
+        assert!(!format!("{output:?}").contains(&secret));
+    }
+}
+
+#[test]
+fn an_expired_certificate_ends_with_one() {
+    let forge = Forge::new();
+    forge.key("old", "P-256");
+    forge.sign("old", "old", "old", &Wish { days: -1, extensions: SERVER, ..Wish::server("old") });
+    let project = Project::new().file("old.pem", &forge.read("old.pem"));
+    let output = project.args(["cert", "check", "old.pem"]).ends(1);
+    assert!(output.stdout.contains("the certificate of `CN=old` expired on "), "{output:?}");
+}
+
+/// What scripts see, with the key as a secret.
+const SCRIPT: &str = r#"//! Certificates.
+const NEEDS = ["project.read", "secret.read"];
+let pem = project_read("site.pem");
+let cert = cert_parse(pem);
+check(cert.subject == "CN=www.example.com", "subject");
+check(cert.names[1] == "*.apps.example.com", "names");
+check(cert.chain.len() == 1 && cert.chain[0].is_ca && !cert.is_ca, "chain");
+check(cert.key == "EC P-256" && cert.spki.len() == 64 && cert.fingerprint != cert.spki, "key");
+let at = now();
+check(cert.not_before.ms <= at.ms && cert.not_after.seconds > at.seconds, "dates");
+check([89, 90].contains(cert_days_left(pem, at)), "days");
+check(cert_days_left(pem, cert.not_after) == 0, "none left");
+let key = secret("site/key");
+check(cert_matches(pem, key) && !cert_matches(pem, project_read("other.key")), "keys");
+check(cert_check(pem, #{ at: at, key: key, names: ["www.example.com"] }).len() == 0, "fine");
+let found = cert_check(pem, #{ at: cert.not_after, names: ["x"], warn_days: 5 });
+check(found[0].severity == "error" && found[0].kind == "name" && found[1].text.contains("within a day"), "bad");
+let whole = cert_bundle(pem, key, "key+leaf+chain");
+check(whole.name == "site/key" && cert_matches(whole, whole), "a secret");
+check(cert_parse(whole).fingerprint == cert.fingerprint, "a secret's certificate");
+check(cert_bundle(whole, (), "leaf").contains("BEGIN CERTIFICATE"), "text");
+let refused = "";
+try { cert_bundle(pem, project_read("leaf.key"), "leaf+key") } catch(error) { refused = error.message }
+check(refused.contains("only if it is given as a secret"), refused);
+try { cert_bundle(pem, project_read("other.key"), "leaf") } catch(error) { refused = error.message }
+check(refused.contains("is not that of the certificate"), refused);
+try { cert_parse("nothing") } catch(error) { refused = error.message }
+check(refused.contains("neither a certificate nor a private key"), refused);
+try { cert_matches(pem, pem) } catch(error) { refused = error.message }
+check(refused.contains("it holds no private key"), refused);
+try { print(`${whole}`) } catch { }
+"#;
+
+#[test]
+fn scripts_see_certificates_and_never_a_key() {
+    let forge = Forge::chain();
+    let project = Project::new()
+        .file("site.pem", &forge.join(&["leaf.pem", "middle.pem"]))
+        .file("leaf.key", "no key here\n")
+        .variable("NLRUN_SECRET_SITE_KEY", &forge.read("leaf.key"))
+        .file("other.key", &forge.read("root.key"))
+        .runbook("certs", SCRIPT.rsplit_once("try {").unwrap().0)
+        .runbook("shown", SCRIPT);
+    let output = project.args(["run", "certs"]).success();
+    let shown = project.args(["run", "shown"]);
+    assert!(shown.code != 0 && shown.stderr.contains("has no text form"), "{shown:?}");
+    let secret = forge.read("leaf.key").lines().nth(1).unwrap().to_owned();
+    assert!(!format!("{output:?} {shown:?}").contains(&secret));
+    let log = project.args(["log", "last", "--json"]).success().stdout;
+    assert!(!log.contains(&secret), "{log}");
+}
