@@ -10,6 +10,7 @@ mod clock;
 mod control;
 mod each;
 mod file;
+mod http;
 mod inventory;
 mod keep;
 mod outcome;
@@ -57,6 +58,7 @@ pub const ALL: &[&Binding] = &[
     &keep::BINDING,
     &each::BINDING,
     &file::BINDING,
+    &http::BINDING,
     &inventory::BINDING,
     &project::BINDING,
     &ssh::BINDING,
