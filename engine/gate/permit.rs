@@ -187,9 +187,12 @@ impl<'a> Permit<'a> {
         }
         // On the world's own thread: the script is woken once an exchange, not once a packet.
         let (gate, asked) = (self.gate.clone(), request.clone());
-        let exchange = AbortOnDropHandle::new(tokio::spawn(async move {
-            gate.world.http().exchange(&asked, gate.cancellation.token()).await
-        }));
+        // Taken here: only this thread knows whether it cleans up.
+        let cancel = self.gate.cancellation.token().clone();
+        let exchange =
+            AbortOnDropHandle::new(tokio::spawn(
+                async move { gate.world.http().exchange(&asked, &cancel).await },
+            ));
         let reply = exchange.await.map_err(|error| broke(&error))?;
         reply.map_err(|fault| {
             let details = serde_json::to_value(&fault).unwrap_or_default();

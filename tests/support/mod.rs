@@ -1,4 +1,4 @@
-//! Builders: a project in a temporary folder, a terminal, a real `sshd`, a faulty SSH server.
+//! Builders: a project in a temporary folder, a terminal, a real `sshd`, a faulty SSH server, HTTP servers.
 pub mod account;
 pub mod dropbear;
 pub mod faulty;
@@ -6,3 +6,4 @@ pub mod processes;
 pub mod project;
 pub mod sshd;
 pub mod terminal;
+pub mod web;

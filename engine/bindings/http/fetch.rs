@@ -132,7 +132,7 @@ fn redirected(wire: &Wire, status: u16, location: &str) -> Result<Wire, String> 
         url::parse(joined.as_str()).map_err(|error| format!("redirected, but {}", sentence(&error)))?;
     let mut next = wire.clone();
     if status == 303 && next.method != "HEAD" || matches!(status, 301 | 302) && next.method == "POST" {
-        next.method = "GET".to_owned();
+        "GET".clone_into(&mut next.method);
         next.body = None;
         next.headers.retain(|(name, _)| !name.starts_with("content-"));
     }

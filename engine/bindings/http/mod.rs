@@ -5,8 +5,6 @@ mod body;
 mod effects;
 mod fetch;
 mod request;
-#[cfg(test)]
-mod tests;
 mod text;
 mod wait;
 
@@ -205,8 +203,10 @@ pub const BINDING: Binding = Binding {
              (with `.cause`), `timed_out`, `too_large`, `lost` or `protocol`, and an unexpected one is a failure `status` \
              (with `.status .body`). Redirects are followed, at most five, where `NEEDS` covers the new URL; another \
              server gets none of the headers. A grant names URLs without their query: `http.get:https://api.example.com/v1/**`.",
-            r#"let answer = http_get("http://localhost:9/v1/status", #{ query: #{ verbose: 1 }, ok: "any", timeout: "2s" });
-if answer.status == 200 { print(answer.json.version) }"#
+            r#"try {
+    let answer = http_get("http://localhost:9/v1/status", #{ query: #{ verbose: 1 }, timeout: "2s" });
+    print(answer.json.version);
+} catch (e) { print(`${e.kind}: ${e.message}`) }"#
         ),
         function!(
             http_read,
@@ -217,9 +217,11 @@ if answer.status == 200 { print(answer.json.version) }"#
             "Asks with another method that changes nothing, as its author says: a search by `POST`, a login, a `HEAD`.\
              \n\nPlan mode does it, too, and a resumed run may do it again. A login belongs here: what it answers is \
              asked for again when a run is resumed, while a secret that an act answered is lost with the run.",
-            r#"let token = http_read("POST", "http://localhost:9/login", #{
-    json: #{ user: "op", password: secret("db/root") }, secrets: ["/token"],
-}).json.token;"#
+            r#"try {
+    let login = #{ user: "op", password: secret("db/root") };
+    let token = http_read("POST", "http://localhost:9/login", #{ json: login, secrets: ["/token"] }).json.token;
+    print(http_get("http://localhost:9/me", #{ bearer: token }).json.name);
+} catch (e) { print(e.message) }"#
         ),
         function!(
             http_ok,
