@@ -348,3 +348,19 @@ fn a_body_arrives_as_it_was_described() {
     }
     assert_eq!(requests.len(), 5);
 }
+
+#[test]
+fn the_proxy_of_the_environment_is_asked_unless_an_address_is_given() {
+    let proxy = Web::says("200 OK", r#"{"by":"proxy"}"#);
+    let own = Web::says("200 OK", r#"{"by":"server"}"#);
+    let body = format!(
+        "print(http_get(\"http://nowhere.invalid/x\").json.by);
+         print(http_get(\"{}\", #{{ sni: \"nowhere.invalid\" }}).json.by);",
+        own.url("/")
+    );
+    let project = project(&body).variable("http_proxy", &proxy.url(""));
+    let output = call(&project, ["run", "asks"]).success();
+    assert!(output.stdout.contains("proxy") && output.stdout.contains("server"), "{}", output.stdout);
+    shows(&proxy.requests()[0], "GET http://nowhere.invalid/x HTTP/1.1");
+    shows(&own.requests()[0], "host: nowhere.invalid");
+}

@@ -245,12 +245,11 @@ fn an_interrupted_run_reads_its_secrets_again_and_leaves_none() {
 /// Answers with all that it was asked, as it came, and with a token of its own.
 fn mirror() -> Web {
     Web::start(|request, _, stream| {
-        let status = if request.contains("/refuses") { "403 Forbidden" } else { "200 OK" };
+        let status = if request.contains("refuses ") { "403 Forbidden" } else { "200 OK" };
         let header = format!("X-Token: {PASSWORD}\r\n");
-        let body = serde_json::json!({ "token": PASSWORD, "list": [{ "key": KEY }], "request": request });
-        let body =
-            if request.contains("knows-nothing") { r#"{"ok":true}"#.to_owned() } else { body.to_string() };
-        reply(stream, status, &header, body.as_bytes());
+        let key = if request.contains(" /keyed") { KEY } else { "none" };
+        let body = serde_json::json!({ "token": PASSWORD, "list": [{ "key": key }], "request": request });
+        reply(stream, status, &header, body.to_string().as_bytes());
     })
 }
 
@@ -307,4 +306,25 @@ fn what_an_answer_declares_secret_is_one_before_it_is_recorded() {
     }
     let bearer = format!("authorization: Bearer {PASSWORD}");
     assert!(web.requests().iter().any(|request| request.contains(&bearer)), "the token is sent as it is");
+}
+
+#[test]
+fn a_refused_url_is_told_without_what_is_secret_in_it() {
+    let web = mirror();
+    let url = web.url("/");
+    let project = project("");
+    for request in ["http_get(`${url}${told}/x`);", "http_post(`${url}${told}/x`, #{ json: told });"] {
+        let text = format!(
+            "const NEEDS = [\"ssh.read\", \"secret.read\", \"http.get:{url}\", \"http.post:{url}\"];
+             let url = \"{url}\"; let s = secret(\"db/root\");
+             let told = http_get(url, #{{ bearer: s }}).json.token;\n{request}"
+        );
+        project.write("runbooks/knows.rhai", &text);
+        for arguments in [vec!["run", "knows"], vec!["plan", "knows"]] {
+            let output = call(&project, arguments);
+            assert!(output.code == 3, "{request}\n{output:?}");
+            assert!(output.stderr.contains("«secret:db/root»/x"), "{output:?}");
+            leaves_nothing(&project, &output, request);
+        }
+    }
 }

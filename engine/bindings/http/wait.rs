@@ -22,6 +22,7 @@ use crate::world::http::status_words;
 const PATIENCE: Duration = Duration::from_secs(600);
 /// One look takes no longer.
 const LOOK: Duration = Duration::from_secs(10);
+const SHORTEST_LOOK: Duration = Duration::from_secs(1);
 /// The first pause between two looks; it doubles up to [`LONGEST_PAUSE`].
 const PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(3);
@@ -82,7 +83,8 @@ impl Effect for Wait {
         let mut pause = PAUSE;
         loop {
             let left = limit.saturating_sub(begun.elapsed());
-            let look = if permit.mode() == Mode::Plan { LOOK } else { LOOK.min(left) };
+            // The last look is not cut so short that it cannot succeed.
+            let look = if permit.mode() == Mode::Plan { LOOK } else { LOOK.min(left.max(SHORTEST_LOOK)) };
             let wrong = match self.look(permit, look).await? {
                 Ok(status) => {
                     return Ok(Done::ok(Waited { seconds: begun.elapsed().as_secs_f64(), status }));
