@@ -107,10 +107,18 @@ fn nothing_but_the_gate_reaches_the_world() {
         if code.contains("World::new(") {
             assert!(["service", "gate"].contains(&module.as_str()), "{}", path.display());
         }
+        let is_http = path.components().any(|part| part.as_os_str() == "http") && module == "world";
+        assert!(is_http || !code.contains("reqwest"), "{}: reqwest", path.display());
         if module == "bindings" {
-            for client in
-                ["Hosts::new", "Secrets::new", "Command::new", "TcpStream", "world::ssh", "world::local"]
-            {
+            for client in [
+                "Hosts::new",
+                "Secrets::new",
+                "Http::default",
+                "Command::new",
+                "TcpStream",
+                "world::ssh",
+                "world::local",
+            ] {
                 assert!(!code.contains(client), "{}: {client}", path.display());
             }
         }

@@ -406,7 +406,8 @@ impl<'a> Call<'a> {
         invalid(format!("`{}` wants {wanted} as `{name}`, got {got}", self.signature.name)).into()
     }
 
-    fn wrong_option(&self, key: &str, wanted: &str, got: &Dynamic) -> Raise {
+    /// Makes the error for an option of the wrong type.
+    pub fn wrong_option(&self, key: &str, wanted: &str, got: &Dynamic) -> Raise {
         invalid(format!("`{}` wants {wanted} as option `{key}`, got {}", self.signature.name, shown(got)))
             .into()
     }
@@ -534,7 +535,8 @@ pub fn on_host(host: &Host, path: Option<&str>) -> Target {
     }
 }
 
-fn duration_of(value: &Dynamic) -> Option<Duration> {
+/// Reads a length of time: text with a unit, or seconds.
+pub(super) fn duration_of(value: &Dynamic) -> Option<Duration> {
     if let Ok(seconds) = value.as_int() {
         return duration::from_seconds(seconds as f64).ok();
     }

@@ -11,6 +11,7 @@ mod clock;
 mod control;
 mod each;
 mod file;
+mod http;
 mod inventory;
 mod keep;
 mod outcome;
@@ -58,6 +59,7 @@ pub const ALL: &[&Binding] = &[
     &keep::BINDING,
     &each::BINDING,
     &file::BINDING,
+    &http::BINDING,
     &inventory::BINDING,
     &project::BINDING,
     &cert::BINDING,

@@ -17,7 +17,12 @@ use crate::model::run::Mode;
 #[derive(Debug, Clone)]
 pub enum Outcome {
     /// What it answered.
-    Known(Arc<Map<String, Value>>),
+    Known {
+        /// Its fields.
+        fields: Arc<Map<String, Value>>,
+        /// Fields that hold what JSON cannot, such as secrets.
+        values: Arc<rhai::Map>,
+    },
     /// Plan mode only listed the effect.
     Unplanned {
         /// The effect's name.
@@ -30,10 +35,17 @@ pub enum Outcome {
 impl Outcome {
     /// Makes an outcome from its fields.
     pub fn known(fields: Value) -> Self {
-        match fields {
-            Value::Object(map) => Self::Known(Arc::new(map)),
-            other => Self::Known(Arc::new(Map::from_iter([("value".to_owned(), other)]))),
-        }
+        Self::holding(fields, [])
+    }
+
+    /// Makes an outcome from its fields and from values that take the place of some of them.
+    pub(super) fn holding<const N: usize>(fields: Value, values: [(&str, Dynamic); N]) -> Self {
+        let fields = match fields {
+            Value::Object(map) => map,
+            other => Map::from_iter([("value".to_owned(), other)]),
+        };
+        let values = values.into_iter().map(|(key, value)| (key.into(), value)).collect();
+        Self::Known { fields: Arc::new(fields), values: Arc::new(values) }
     }
 
     pub(super) fn unplanned(effect: &'static str, site: Site) -> Self {
@@ -42,13 +54,18 @@ impl Outcome {
 
     fn fields(&self) -> Answer<&Map<String, Value>> {
         match self {
-            Self::Known(fields) => Ok(fields),
+            Self::Known { fields, .. } => Ok(fields),
             Self::Unplanned { effect, site } => Err(unanswered(site, effect).into_script(Position::NONE)),
         }
     }
 
     fn get(&self, key: &str) -> Answer<Dynamic> {
         let fields = self.fields()?;
+        if let Self::Known { values, .. } = self
+            && let Some(value) = values.get(key)
+        {
+            return Ok(value.clone());
+        }
         if fields
             .get("truncated")
             .and_then(Value::as_array)
@@ -70,7 +87,13 @@ impl Outcome {
     /// Returns the fields as JSON.
     pub fn json(&self) -> std::result::Result<Value, Failure> {
         match self {
-            Self::Known(fields) => Ok(Value::Object(fields.as_ref().clone())),
+            Self::Known { fields, values } => {
+                let mut fields = fields.as_ref().clone();
+                for (key, value) in values.iter() {
+                    fields.insert(key.to_string(), value::json(value)?);
+                }
+                Ok(Value::Object(fields))
+            }
             Self::Unplanned { effect, .. } => {
                 Err(invalid(format!("in a plan nobody knows what `{effect}` answers")))
             }
@@ -184,7 +207,7 @@ pub(super) fn register(module: &mut Module) {
 }
 
 /// Every field that some outcome has.
-const FIELDS: [&str; 14] = [
+const FIELDS: [&str; 20] = [
     "ok",
     "code",
     "signal",
@@ -199,6 +222,12 @@ const FIELDS: [&str; 14] = [
     "after_boot_id",
     "seconds",
     "path",
+    "status",
+    "headers",
+    "body",
+    "json",
+    "url",
+    "attempts",
 ];
 
 fn compare(outcome: &Outcome, operator: &str, other: &Dynamic) -> Answer<bool> {

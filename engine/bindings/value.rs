@@ -20,7 +20,7 @@ pub struct HostValue(pub Arc<Host>);
 #[derive(Debug, Clone)]
 pub struct SecretValue(pub Secret);
 
-/// What `catch` gets: `.kind .message .host`, and `.code .out .err` of a command.
+/// What `catch` gets: `.kind .message .host`, `.code .out .err` of a command, `.status .body .headers .cause` of a request.
 #[derive(Debug, Clone)]
 pub struct FailureValue(pub Arc<Failure>);
 
@@ -63,7 +63,7 @@ pub(super) fn register(module: &mut Module) {
     module.set_getter_fn("host", |failure: &mut FailureValue| {
         Ok(failure.0.host.clone().map_or(Dynamic::UNIT, Dynamic::from))
     });
-    for key in ["code", "out", "err", "signal"] {
+    for key in ["code", "out", "err", "signal", "status", "body", "headers", "cause", "url", "attempts"] {
         module.set_getter_fn(key, move |failure: &mut FailureValue| {
             to_dynamic(failure.0.details.get(key).unwrap_or(&Value::Null))
         });

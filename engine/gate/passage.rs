@@ -18,6 +18,7 @@ use crate::model::effect::{Kind, Target};
 use crate::model::event::{Event, Failure, InDoubt, Request, Site, Verdict};
 use crate::model::plan::differences;
 use crate::model::run::{Mode, Seq};
+use crate::model::url;
 
 /// One effect on its way through the gate.
 pub(super) struct Placed<'a, E: Effect> {
@@ -364,7 +365,7 @@ impl<E: Effect> Placed<'_, E> {
     }
 }
 
-/// Returns a target as it may be recorded: a path can come from a command's output.
+/// Returns a target as it may be recorded: a path or a URL can come from a command's output.
 pub(super) fn recorded_target(target: &Target, redactor: &Redactor) -> Target {
     match target {
         Target::Host { host, groups, path: Some(path) } => Target::Host {
@@ -372,6 +373,9 @@ pub(super) fn recorded_target(target: &Target, redactor: &Redactor) -> Target {
             groups: groups.clone(),
             path: Some(redactor.text(path).into_owned()),
         },
+        Target::Named { name } if url::is_url(name) => {
+            Target::Named { name: redactor.text(name).into_owned() }
+        }
         Target::Run | Target::Host { path: None, .. } | Target::Named { .. } => target.clone(),
     }
 }

@@ -17,8 +17,10 @@ use crate::model::event::Failure;
 use crate::model::inventory::{Host, Inventory};
 use crate::model::run::Mode;
 use crate::model::secret::{Secret, SecretName};
+use crate::model::url;
 use crate::world::clerk::Question;
 use crate::world::clock;
+use crate::world::http;
 use crate::world::shell::Reply;
 use crate::world::transport::{Command, Exit, Fault, Sudo};
 
@@ -167,6 +169,55 @@ impl<'a> Permit<'a> {
         let Target::Host { host, groups, .. } = self.target else { return false };
         let target = Target::Host { host: host.clone(), groups: groups.clone(), path: Some(path.to_owned()) };
         self.gate.authority.check(effect, &target, &|question| self.gate.confirm(question)).is_ok()
+    }
+
+    /// Makes one HTTP exchange with the effect's URL, or with another one that the run may ask in the same way.
+    ///
+    /// A URL that it may not ask is a failure `denied`: where a server leads is the server's state.
+    pub async fn exchange(&self, effect: &str, request: &http::Request) -> Result<http::Reply, Failure> {
+        let name = url::name_of(&request.url);
+        if !matches!(self.target, Target::Named { name: own } if *own == name) {
+            let target = Target::Named { name: name.clone() };
+            let checked = self.gate.authority.check(effect, &target, &|question| self.gate.confirm(question));
+            if let Err(stop) = checked {
+                let hint = stop.hint().map(|hint| format!("; {hint}")).unwrap_or_default();
+                let message = format!("redirected to `{name}`, which the run may not ask{hint}");
+                return Err(Failure { kind: "denied".to_owned(), ..invalid(message) });
+            }
+        }
+        // On the world's own thread: the script is woken once an exchange, not once a packet.
+        let (gate, asked) = (self.gate.clone(), request.clone());
+        // Taken here: only this thread knows whether it cleans up.
+        let cancel = self.gate.cancellation.token().clone();
+        let exchange =
+            AbortOnDropHandle::new(tokio::spawn(
+                async move { gate.world.http().exchange(&asked, &cancel).await },
+            ));
+        let reply = exchange.await.map_err(|error| broke(&error))?;
+        reply.map_err(|fault| {
+            let details = serde_json::to_value(&fault).unwrap_or_default();
+            let kind = details.get("fault").and_then(Value::as_str).unwrap_or("failed").to_owned();
+            let message = match fault {
+                http::Fault::Cancelled => fault.to_string(),
+                _ => format!("{} {name}: {fault}", request.method),
+            };
+            Failure { kind, message, host: None, site: None, details }
+        })
+    }
+
+    /// Learns a secret that came in an answer; from here on its value is replaced in everything that is recorded.
+    pub fn learn(&self, secret: &Secret) -> Result<(), Failure> {
+        self.gate
+            .redactor
+            .add(secret)
+            .map_err(|error| Failure { kind: "secret".to_owned(), ..invalid(error.to_string()) })?;
+        self.redacted.store(true, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Returns text with every secret replaced that is known so far.
+    pub fn redact(&self, text: &str) -> String {
+        self.gate.redactor.text(text).into_owned()
     }
 
     /// Returns what an earlier effect of this plan promised for a path of the effect's host.

@@ -5,6 +5,7 @@
 //! ssh.exec:edge-*             on hosts whose name matches the glob
 //! ssh.exec:@web               on hosts of the group, nested groups included
 //! file.put:edge-*:/etc/nginx/**   the path must match, too (`*` stops at `/`, `**` does not)
+//! http.get:https://*.example.com/**  URLs, without query; the same stars
 //! file.*:@web                 every verb of the area
 //! *                           everything
 //! ```
@@ -94,8 +95,10 @@ impl Capability {
                 // Names such as `db/root` or `https://host/x` may hold colons: compare with the whole rest.
                 match self.text.split_once(':') {
                     None => true,
+                    Some((_, rest)) if rest == name => true,
+                    // In a URL a star must not reach from the host into the path, or into another host's path.
                     Some((_, rest)) => GlobBuilder::new(rest)
-                        .literal_separator(false)
+                        .literal_separator(name.contains("://"))
                         .build()
                         .is_ok_and(|glob| glob.compile_matcher().is_match(name)),
                 }
@@ -192,10 +195,37 @@ mod tests {
             ("secret.read:db/*", "secret.read", Target::Named { name: "db/root".into() }, true),
             ("secret.read:db/*", "secret.read", Target::Named { name: "web/root".into() }, false),
             ("secret.read", "secret.read", Target::Named { name: "db/root".into() }, true),
+            ("secret.read:*", "secret.read", Target::Named { name: "db/root".into() }, true),
         ];
         for (text, verb, target, expected) in cases {
             let capability: Capability = text.parse().expect(text);
             assert_eq!(capability.covers(verb, &target), expected, "{text} on {verb} {target}");
+        }
+    }
+
+    #[test]
+    fn a_star_in_a_url_stops_at_a_slash() {
+        let cases = [
+            ("https://*.example.com/**", "https://a.example.com/", true),
+            ("https://*.example.com/**", "https://a.example.com/v1/x", true),
+            ("https://*.example.com/**", "https://evil.org/x.example.com/", false),
+            ("https://*.example.com/**", "https://example.com/", false),
+            ("https://*.example.com/**", "http://a.example.com/", false),
+            ("https://api.example.com/v1/**", "https://api.example.com/v1/a/b", true),
+            ("https://api.example.com/v1/**", "https://api.example.com/v2/a", false),
+            ("https://api.example.com/v1/**", "https://api.example.com:8443/v1/a", false),
+            ("https://api.example.com/v1/*", "https://api.example.com/v1/a/b", false),
+            ("https://api.example.com/v1/*/b", "https://api.example.com/v1/a/b", true),
+            ("https://api.example.com/**", "https://api.example.com.evil.org/", false),
+            ("http://[::1]:8080/a", "http://[::1]:8080/a", true),
+            ("*", "https://a.example.com/", false),
+            ("**", "https://a.example.com/", true),
+            ("https://**", "https://a.example.com/x/y", true),
+        ];
+        for (glob, name, expected) in cases {
+            let capability: Capability = format!("http.get:{glob}").parse().expect(glob);
+            let target = Target::Named { name: name.into() };
+            assert_eq!(capability.covers("http.get", &target), expected, "{glob} on {name}");
         }
     }
 

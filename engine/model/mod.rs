@@ -16,4 +16,5 @@ pub mod run;
 pub mod runbook;
 pub mod secret;
 pub mod signature;
+pub mod url;
 pub mod yaml;

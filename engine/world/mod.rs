@@ -7,6 +7,7 @@ pub mod endpoint;
 pub mod files;
 pub mod git;
 pub mod host;
+pub mod http;
 pub mod inventory;
 pub mod local;
 pub mod machine;
@@ -22,6 +23,7 @@ use std::time::Duration;
 use crate::model::inventory::{Host, Inventory};
 use crate::world::endpoint::{EndpointError, Logins, Person};
 use crate::world::host::{Endpoint, Hosts, Transport};
+use crate::world::http::Http;
 use crate::world::project::Project;
 use crate::world::secrets::Secrets;
 use crate::world::ssh::ssh_config::SshConfig;
@@ -29,6 +31,7 @@ use crate::world::ssh::ssh_config::SshConfig;
 /// The clients behind the gate; only the gate holds one.
 pub struct World {
     hosts: Hosts,
+    http: Http,
     secrets: Secrets,
     project: Project,
     ssh_config: Arc<SshConfig>,
@@ -44,12 +47,17 @@ impl World {
         ssh_config: Arc<SshConfig>,
         person: Person,
     ) -> Self {
-        Self { hosts, secrets, project, ssh_config, person }
+        Self { hosts, http: Http::default(), secrets, project, ssh_config, person }
     }
 
     /// Returns the pool of connections.
     pub fn hosts(&self) -> &Hosts {
         &self.hosts
+    }
+
+    /// Returns the clients for HTTP.
+    pub fn http(&self) -> &Http {
+        &self.http
     }
 
     /// Returns the sources of secrets.

@@ -10,6 +10,7 @@ mod file;
 mod full;
 mod holder;
 mod hostile;
+mod http;
 mod input;
 mod output;
 mod permission;

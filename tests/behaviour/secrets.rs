@@ -7,6 +7,7 @@ use base64::Engine as _;
 
 use super::call;
 use crate::support::project::{Output, Project};
+use crate::support::web::{Web, reply};
 
 /// Two lines, with characters that every encoding has to do something about.
 const PASSWORD: &str = "Tr0ub4dor&3/\"quoted\"+ümlaut";
@@ -89,7 +90,7 @@ fn unpacked(state: &Path, script: &str) {
 }
 
 fn project(body: &str) -> Project {
-    let text = format!("const NEEDS = [\"ssh.read\", \"ssh.exec\", \"secret.read\"];\n{body}");
+    let text = format!("const NEEDS = [\"ssh.read\", \"ssh.exec\", \"secret.read\", \"http.*:**\"];\n{body}");
     let project = Project::new()
         .file("nlrun.yaml", "secrets: {sources: [env: {prefix: SECRET_}, file: {path: vault}]}\n")
         .file("vault/site/key", KEY)
@@ -238,5 +239,92 @@ fn an_interrupted_run_reads_its_secrets_again_and_leaves_none() {
         assert!(output.code == 0 || output.stderr.contains("nothing to resume"), "{kill}\n{output:?}");
         assert_eq!(super::ledger(&project)["act"], 1, "{kill}");
         leaves_nothing(&project, &output, body);
+    }
+}
+
+/// Answers with all that it was asked, as it came, and with a token of its own.
+fn mirror() -> Web {
+    Web::start(|request, _, stream| {
+        let status = if request.contains("refuses ") { "403 Forbidden" } else { "200 OK" };
+        let header = format!("X-Token: {PASSWORD}\r\n");
+        let key = if request.contains(" /keyed") { KEY } else { "none" };
+        let body = serde_json::json!({ "token": PASSWORD, "list": [{ "key": key }], "request": request });
+        reply(stream, status, &header, body.to_string().as_bytes());
+    })
+}
+
+#[test]
+fn what_is_sent_and_answered_over_http_is_recorded_as_a_name() {
+    let web = mirror();
+    for body in [
+        "http_get(url, #{ bearer: s });",
+        "http_get(url, #{ basic: [\"op\", s], query: #{ q: s }, headers: #{ \"X-Key\": s } });",
+        "http_post(url, #{ json: #{ deep: [#{ password: s, list: [s, 1] }] } });",
+        "http_put(url, #{ form: #{ password: s, user: \"op\" } });",
+        "http_patch(url, #{ multipart: #{ a: s, f: #{ content: s, name: \"n\" } } });",
+        "http_post(url, #{ body: s });",
+        "http_delete(`${url}refuses`, #{ bearer: s });",
+        "http_read(\"POST\", `${url}refuses`, #{ json: s });",
+        "if http_ok(`${url}refuses`, #{ bearer: s }) { fail(\"no\") }",
+        "wait_http(`${url}refuses`, #{ bearer: s, timeout: \"300ms\" });",
+        "try { http_get(`${url}refuses`, #{ bearer: s }) } catch (e) { print(e.message); print(e.body); report(e) }",
+        "let told = http_get(url, #{ bearer: s }).json.token; http_get(`${url}${told}?q=${told}`); print(told);",
+        "let told = http_get(url, #{ bearer: s }).json.token; http_post(`${url}${told}`, #{ json: told, headers: #{ a: told } });",
+    ] {
+        let whole = format!("let s = secret(\"db/root\"); let url = \"{}\";\n{body}", web.url("/"));
+        for arguments in
+            [vec!["run", "knows"], vec!["run", "knows", "--json"], vec!["plan", "knows", "-o", "plan.json"]]
+        {
+            let project = project(&whole);
+            let output = call(&project, arguments);
+            assert!([0, 1].contains(&output.code), "{body}\n{output:?}");
+            leaves_nothing(&project, &output, body);
+        }
+    }
+    assert!(web.requests().len() > 20);
+}
+
+#[test]
+fn what_an_answer_declares_secret_is_one_before_it_is_recorded() {
+    let web = mirror();
+    for body in [
+        "let a = http_get(url, SECRETS); http_post(url, #{ bearer: a.json.token, json: a.json.list });
+         print(a.body); report(a); print(a.json.token.name);",
+        "try { http_get(`${url}refuses`, SECRETS) } catch (e) { print(e.body); print(e.message); report(e) }",
+        "let a = http_post(url, SECRETS); http_post(url, #{ bearer: a.json.token }); print(a.body);",
+        "print(`${http_get(url, SECRETS).json.token}`);",
+    ] {
+        let body = body.replace("SECRETS", "#{ secrets: [\"/token\", \"/list\"] }");
+        let whole = format!("let url = \"{}\";\n{body}", web.url("/keyed"));
+        for arguments in [vec!["run", "knows"], vec!["run", "knows", "--json"]] {
+            let project = project(&whole);
+            let output = call(&project, arguments);
+            leaves_nothing(&project, &output, &body);
+            let expected = i32::from(body.contains("${http_get"));
+            assert_eq!(output.code, expected, "{body}\n{output:?}");
+        }
+    }
+    let bearer = format!("authorization: Bearer {PASSWORD}");
+    assert!(web.requests().iter().any(|request| request.contains(&bearer)), "the token is sent as it is");
+}
+
+#[test]
+fn a_refused_url_is_told_without_what_is_secret_in_it() {
+    let web = mirror();
+    let url = web.url("/");
+    let project = project("");
+    for request in ["http_get(`${url}${told}/x`);", "http_post(`${url}${told}/x`, #{ json: told });"] {
+        let text = format!(
+            "const NEEDS = [\"ssh.read\", \"secret.read\", \"http.get:{url}\", \"http.post:{url}\"];
+             let url = \"{url}\"; let s = secret(\"db/root\");
+             let told = http_get(url, #{{ bearer: s }}).json.token;\n{request}"
+        );
+        project.write("runbooks/knows.rhai", &text);
+        for arguments in [vec!["run", "knows"], vec!["plan", "knows"]] {
+            let output = call(&project, arguments);
+            assert!(output.code == 3, "{request}\n{output:?}");
+            assert!(output.stderr.contains("«secret:db/root»/x"), "{output:?}");
+            leaves_nothing(&project, &output, request);
+        }
     }
 }

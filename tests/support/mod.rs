@@ -1,4 +1,4 @@
-//! Builders: a project in a temporary folder, certificates, a terminal, a real `sshd`, a faulty SSH server.
+//! Builders: a project in a temporary folder, certificates, a terminal, a real `sshd`, a faulty SSH server, HTTP servers.
 pub mod account;
 pub mod certificates;
 pub mod dropbear;
@@ -7,3 +7,4 @@ pub mod processes;
 pub mod project;
 pub mod sshd;
 pub mod terminal;
+pub mod web;

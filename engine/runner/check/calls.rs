@@ -7,6 +7,7 @@ use rhai::{Expr, FnCallExpr, Position};
 use crate::model::diagnostic::Diagnostic;
 use crate::model::nearest::{did_you_mean, nearest};
 use crate::model::signature::{Opt, Signature, Touches, Type};
+use crate::model::url;
 use crate::runner::check::expressions::captures;
 use crate::runner::check::known::{Known, misfit};
 use crate::runner::check::needs::Edge;
@@ -256,7 +257,10 @@ impl<'a> Walker<'a> {
                 Touches::Nothing => Target::Run,
                 Touches::Host => hosts(arguments.known.first(), None),
                 Touches::HostPath(index) => hosts(arguments.known.first(), path(index)),
-                Touches::Text(index) => path(index).map_or(Target::Unknown { path: None }, Target::Named),
+                Touches::Text(index) => path(index).map_or(Target::Unknown { path: None }, |text| {
+                    // The gate compares URLs in their plain form.
+                    Target::Named(url::name(&text).unwrap_or(text))
+                }),
             };
             self.performs(performs.effect, target, at, signature.name.len());
         }
