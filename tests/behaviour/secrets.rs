@@ -11,6 +11,8 @@ use crate::support::web::{Web, reply};
 
 /// Two lines, with characters that every encoding has to do something about.
 const PASSWORD: &str = "Tr0ub4dor&3/\"quoted\"+ümlaut";
+/// Of an answer that declares nothing secret.
+const COOKIE: &str = "c00kie-of-a-session";
 const KEY: &str = "-----BEGIN KEY-----\nc2VjcmV0IG1hdGVyaWFsIGlu\nIHR3byBsb25nIGxpbmVz\n-----END KEY-----\n";
 
 /// The forms in which a value may turn up.
@@ -45,7 +47,7 @@ fn search(text: &[u8], needle: &str) -> bool {
 }
 
 fn clean(place: &str, text: &[u8], script: &str) {
-    for value in [PASSWORD, KEY] {
+    for value in [PASSWORD, KEY, COOKIE] {
         for form in forms(value) {
             assert!(
                 !search(text, &form),
@@ -246,7 +248,7 @@ fn an_interrupted_run_reads_its_secrets_again_and_leaves_none() {
 fn mirror() -> Web {
     Web::start(|request, _, stream| {
         let status = if request.contains("refuses ") { "403 Forbidden" } else { "200 OK" };
-        let header = format!("X-Token: {PASSWORD}\r\n");
+        let header = format!("X-Token: {PASSWORD}\r\nSet-Cookie: session={COOKIE}; Path=/; HttpOnly\r\n");
         let key = if request.contains(" /keyed") { KEY } else { "none" };
         let body = serde_json::json!({ "token": PASSWORD, "list": [{ "key": key }], "request": request });
         reply(stream, status, &header, body.to_string().as_bytes());
@@ -269,6 +271,7 @@ fn what_is_sent_and_answered_over_http_is_recorded_as_a_name() {
         "wait_http(`${url}refuses`, #{ bearer: s, timeout: \"300ms\" });",
         "try { http_get(`${url}refuses`, #{ bearer: s }) } catch (e) { print(e.message); print(e.body); report(e) }",
         "let told = http_get(url, #{ bearer: s }).json.token; http_get(`${url}${told}?q=${told}`); print(told);",
+        "print(http_get(url).headers); try { http_get(`${url}refuses`) } catch (e) { report(e.headers) }",
         "let told = http_get(url, #{ bearer: s }).json.token; http_post(`${url}${told}`, #{ json: told, headers: #{ a: told } });",
     ] {
         let whole = format!("let s = secret(\"db/root\"); let url = \"{}\";\n{body}", web.url("/"));

@@ -48,13 +48,12 @@ impl Answer {
         }
         permit.keep("out", &reply.body).await?;
         let mut headers: BTreeMap<String, String> = BTreeMap::new();
-        for (name, value) in reply.headers {
-            // Cookies hold commas of their own (RFC 9110, 5.3).
-            let between = if name == "set-cookie" { "\n" } else { ", " };
+        // A cookie is a credential, and nothing here sends one back.
+        for (name, value) in reply.headers.into_iter().filter(|(name, _)| name != "set-cookie") {
             headers
                 .entry(name)
                 .and_modify(|known| {
-                    known.push_str(between);
+                    known.push_str(", ");
                     known.push_str(&value);
                 })
                 .or_insert_with(|| value.clone());
