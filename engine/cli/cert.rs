@@ -18,8 +18,8 @@ use crate::model::duration;
 use crate::world::clock;
 use crate::x509::{self, Bundle, Certificate, Error, Expected, Pair, PrivateKey, Severity};
 
-/// Bytes that are read of a file; what is longer is no certificate.
-const MOST: u64 = (4 << 20) + 1;
+/// Bytes that are read of a file: enough to see that it is too long.
+const MOST: u64 = x509::MOST as u64 + 1;
 
 /// Look at certificates in files
 #[derive(Debug, Args)]

@@ -6,7 +6,7 @@ use zeroize::Zeroizing;
 use crate::x509::{Certificate, Error, PrivateKey};
 
 /// Bytes that are read: a store of all public authorities has a quarter of a MiB.
-const MOST: usize = 4 << 20;
+pub const MOST: usize = 4 << 20;
 /// Bytes of a label that errors repeat.
 const LABEL: usize = 40;
 

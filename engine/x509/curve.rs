@@ -21,6 +21,26 @@ pub enum Curve {
     P521,
 }
 
+/// Evaluates an expression with the library of a curve under one name: each has types of its own.
+macro_rules! on {
+    ($curve:expr, $library:ident => $value:expr) => {
+        match $curve {
+            Curve::P256 => {
+                use p256 as $library;
+                $value
+            }
+            Curve::P384 => {
+                use p384 as $library;
+                $value
+            }
+            Curve::P521 => {
+                use p521 as $library;
+                $value
+            }
+        }
+    };
+}
+
 impl Curve {
     /// Returns the curve of an object identifier in dotted form.
     pub(super) fn of(oid: &str) -> Option<Self> {
@@ -54,40 +74,15 @@ impl Curve {
         // All of the capacity is there at once: growing would leave a copy of the number behind.
         padded.reserve_exact(number.len());
         padded.extend_from_slice(number);
-        Some(match self {
-            Self::P256 => p256::SecretKey::from_slice(&padded)
-                .ok()?
-                .public_key()
-                .to_sec1_point(false)
-                .as_bytes()
-                .to_vec(),
-            Self::P384 => p384::SecretKey::from_slice(&padded)
-                .ok()?
-                .public_key()
-                .to_sec1_point(false)
-                .as_bytes()
-                .to_vec(),
-            Self::P521 => p521::SecretKey::from_slice(&padded)
-                .ok()?
-                .public_key()
-                .to_sec1_point(false)
-                .as_bytes()
-                .to_vec(),
+        on!(self, curve => {
+            Some(curve::SecretKey::from_slice(&padded).ok()?.public_key().to_sec1_point(false).as_bytes().to_vec())
         })
     }
 
     /// Returns a point on the curve, uncompressed; `None` for what is no point of it.
     pub(super) fn point(self, bytes: &[u8]) -> Option<Vec<u8>> {
-        Some(match self {
-            Self::P256 => {
-                p256::PublicKey::from_sec1_bytes(bytes).ok()?.to_sec1_point(false).as_bytes().to_vec()
-            }
-            Self::P384 => {
-                p384::PublicKey::from_sec1_bytes(bytes).ok()?.to_sec1_point(false).as_bytes().to_vec()
-            }
-            Self::P521 => {
-                p521::PublicKey::from_sec1_bytes(bytes).ok()?.to_sec1_point(false).as_bytes().to_vec()
-            }
+        on!(self, curve => {
+            Some(curve::PublicKey::from_sec1_bytes(bytes).ok()?.to_sec1_point(false).as_bytes().to_vec())
         })
     }
 
@@ -104,20 +99,12 @@ impl Curve {
         if hash.len() < self.bytes().div_ceil(2) {
             return Verdict::Unknown;
         }
-        let verified = match self {
-            Self::P256 => p256::ecdsa::VerifyingKey::from_sec1_bytes(point).ok().and_then(|key| {
-                let signature = p256::ecdsa::Signature::from_der(signature).ok()?;
+        let verified = on!(self, curve => {
+            curve::ecdsa::VerifyingKey::from_sec1_bytes(point).ok().and_then(|key| {
+                let signature = curve::ecdsa::Signature::from_der(signature).ok()?;
                 key.verify_prehash(&hash, &signature).ok()
-            }),
-            Self::P384 => p384::ecdsa::VerifyingKey::from_sec1_bytes(point).ok().and_then(|key| {
-                let signature = p384::ecdsa::Signature::from_der(signature).ok()?;
-                key.verify_prehash(&hash, &signature).ok()
-            }),
-            Self::P521 => p521::ecdsa::VerifyingKey::from_sec1_bytes(point).ok().and_then(|key| {
-                let signature = p521::ecdsa::Signature::from_der(signature).ok()?;
-                key.verify_prehash(&hash, &signature).ok()
-            }),
-        };
+            })
+        });
         if verified.is_some() { Verdict::Genuine } else { Verdict::Forged }
     }
 }

@@ -14,7 +14,9 @@ mod order;
 mod pair;
 mod signature;
 
-pub use bundle::Bundle;
+use base16ct::lower::encode_string as hex;
+
+pub use bundle::{Bundle, MOST};
 pub use certificate::Certificate;
 pub use check::{Expected, Finding, Severity, check};
 pub use curve::Curve;
@@ -31,14 +33,6 @@ const DAY: i64 = 86_400;
 /// Returns the whole days from `at` to `until`, rounded down: 0 within the last day, negative after the end.
 pub fn days_between(at: jiff::Timestamp, until: jiff::Timestamp) -> i64 {
     (until.as_second() - at.as_second()).div_euclid(DAY)
-}
-
-fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 fn sha256(bytes: &[u8]) -> String {

@@ -235,15 +235,14 @@ fn trust(call: &Call<'_>) -> Result<Trust, Raise> {
         }
         (None, Some(pin)) => {
             let digits: String = pin.chars().filter(|c| *c != ':').collect();
-            let wrong = || invalid(format!("`pin` is a SHA-256 in hex, with or without colons, not `{pin}`"));
-            if digits.len() != 64 || !digits.is_ascii() {
-                return Err(wrong().into());
-            }
             let mut hash = [0; 32];
-            for (byte, place) in hash.iter_mut().zip((0..64).step_by(2)) {
-                *byte = u8::from_str_radix(&digits[place..place + 2], 16).map_err(|_| wrong())?;
+            match base16ct::mixed::decode(&digits, &mut hash) {
+                Ok(decoded) if decoded.len() == 32 => Ok(Trust::Pin(hash)),
+                Ok(_) | Err(_) => {
+                    let message = format!("`pin` is a SHA-256 in hex, with or without colons, not `{pin}`");
+                    Err(invalid(message).into())
+                }
             }
-            Ok(Trust::Pin(hash))
         }
         (Some(_), Some(_)) => {
             Err(invalid("a server is trusted by `ca` or by `pin`, not both".to_owned()).into())

@@ -17,8 +17,8 @@ pub(super) fn of(value: &[u8]) -> BTreeSet<Vec<u8>> {
     let mut forms = BTreeSet::new();
     for part in parts(value) {
         base64_forms(&part, &mut forms);
-        forms.insert(hex(&part, false));
-        forms.insert(hex(&part, true));
+        forms.insert(base16ct::lower::encode_string(&part).into_bytes());
+        forms.insert(base16ct::upper::encode_string(&part).into_bytes());
         percent_forms(&part, &mut forms);
         quoted_forms(&part, &mut forms);
         if let Ok(text) = std::str::from_utf8(&part) {
@@ -80,14 +80,6 @@ fn base64_forms(value: &[u8], forms: &mut BTreeSet<Vec<u8>>) {
     }
 }
 
-fn hex(value: &[u8], upper: bool) -> Vec<u8> {
-    let mut text = String::with_capacity(value.len() * 2);
-    for byte in value {
-        let _ = if upper { write!(text, "{byte:02X}") } else { write!(text, "{byte:02x}") };
-    }
-    text.into_bytes()
-}
-
 /// Percent-encoding with each set of characters that common libraries leave alone (RFC 3986, WHATWG URL, Python).
 fn percent_forms(value: &[u8], forms: &mut BTreeSet<Vec<u8>>) {
     const PLAIN: [&[u8]; 6] = [b"-_.~", b"-_.~/", b"-_.!~*'()", b"-_.!~*'();/?:@&=+$,#", b"-_.*", b"-_."];
@@ -101,7 +93,8 @@ fn percent_forms(value: &[u8], forms: &mut BTreeSet<Vec<u8>>) {
                     text.push(b'+');
                 } else {
                     text.push(b'%');
-                    text.extend(hex(&[byte], upper));
+                    let digits = if upper { format!("{byte:02X}") } else { format!("{byte:02x}") };
+                    text.extend(digits.into_bytes());
                 }
             }
             forms.insert(text);
