@@ -19,7 +19,7 @@ use crate::model::signature::{Opt, Param, Performs, Signature, Touches, Type};
 use crate::world::transport::{Command, Fault, Line, Sudo};
 
 /// How long hosts are waited for unless the script says otherwise.
-const PATIENCE: Duration = Duration::from_secs(600);
+pub(super) const PATIENCE: Duration = Duration::from_secs(600);
 /// The first pause between two looks; it doubles up to [`LONGEST_PAUSE`].
 const PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(3);
@@ -98,7 +98,7 @@ impl Effect for Port {
 }
 
 /// Plan mode looks once: what an act before it would have started is not there.
-fn patience(permit: &Permit<'_>, limit: Duration) -> Duration {
+pub(super) fn patience(permit: &Permit<'_>, limit: Duration) -> Duration {
     if permit.mode() == Mode::Plan { Duration::ZERO } else { limit }
 }
 
@@ -108,15 +108,28 @@ async fn wait_for(
     host: &str,
     mut is_there: impl AsyncFnMut() -> Result<bool, Failure>,
 ) -> Result<(), Failure> {
+    let found = poll(permit, limit, async |_| Ok(if is_there().await? { Ok(()) } else { Err(()) })).await?;
+    found.map_err(|()| failure(Fault::TimedOut { seconds: limit.as_secs() }, host))
+}
+
+/// Looks, with longer and longer pauses, until something is found or the time is over; then the last look counts.
+///
+/// A look is told how much time is left. A failure of its own ends the wait.
+pub(super) async fn poll<T, W>(
+    permit: &Permit<'_>,
+    limit: Duration,
+    mut look: impl AsyncFnMut(Duration) -> Result<Result<T, W>, Failure>,
+) -> Result<Result<T, W>, Failure> {
     let begun = Instant::now();
     let mut pause = PAUSE;
     loop {
-        if is_there().await? {
-            return Ok(());
-        }
+        let wanting = match look(limit.saturating_sub(begun.elapsed())).await? {
+            Ok(found) => return Ok(Ok(found)),
+            Err(wanting) => wanting,
+        };
         let left = limit.saturating_sub(begun.elapsed());
         if left.is_zero() {
-            return Err(failure(Fault::TimedOut { seconds: limit.as_secs() }, host));
+            return Ok(Err(wanting));
         }
         permit.sleep(pause.min(left)).await?;
         pause = (pause * 2).min(LONGEST_PAUSE);

@@ -1,10 +1,12 @@
 //! The proof that the gate let an effect through, and the only way to the world.
 
+use std::fmt::Display;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use jiff::Timestamp;
+use serde::Serialize;
 use serde_json::{Value, json};
 use tokio_util::task::AbortOnDropHandle;
 
@@ -168,7 +170,11 @@ impl<'a> Permit<'a> {
     pub fn may(&self, effect: &str, path: &str) -> bool {
         let Target::Host { host, groups, .. } = self.target else { return false };
         let target = Target::Host { host: host.clone(), groups: groups.clone(), path: Some(path.to_owned()) };
-        self.gate.authority.check(effect, &target, &|question| self.gate.confirm(question)).is_ok()
+        self.authorise(effect, &target).is_ok()
+    }
+
+    fn authorise(&self, effect: &str, target: &Target) -> Result<(), Stop> {
+        self.gate.authority.check(effect, target, &|question| self.gate.confirm(question))
     }
 
     /// Makes one HTTP exchange with the effect's URL, or with another one that the run may ask in the same way.
@@ -177,9 +183,7 @@ impl<'a> Permit<'a> {
     pub async fn exchange(&self, effect: &str, request: &http::Request) -> Result<http::Reply, Failure> {
         let name = url::name_of(&request.url);
         if !matches!(self.target, Target::Named { name: own } if *own == name) {
-            let target = Target::Named { name: name.clone() };
-            let checked = self.gate.authority.check(effect, &target, &|question| self.gate.confirm(question));
-            if let Err(stop) = checked {
+            if let Err(stop) = self.authorise(effect, &Target::Named { name: name.clone() }) {
                 let hint = stop.hint().map(|hint| format!("; {hint}")).unwrap_or_default();
                 let message = format!("redirected to `{name}`, which the run may not ask{hint}");
                 return Err(Failure { kind: "denied".to_owned(), ..invalid(message) });
@@ -194,14 +198,9 @@ impl<'a> Permit<'a> {
                 async move { gate.world.http().exchange(&asked, &cancel).await },
             ));
         let reply = exchange.await.map_err(|error| broke(&error))?;
-        reply.map_err(|fault| {
-            let details = serde_json::to_value(&fault).unwrap_or_default();
-            let kind = details.get("fault").and_then(Value::as_str).unwrap_or("failed").to_owned();
-            let message = match fault {
-                http::Fault::Cancelled => fault.to_string(),
-                _ => format!("{} {name}: {fault}", request.method),
-            };
-            Failure { kind, message, host: None, site: None, details }
+        reply.map_err(|fault| match fault {
+            http::Fault::Cancelled => told(&fault),
+            _ => Failure { message: format!("{} {name}: {fault}", request.method), ..told(&fault) },
         })
     }
 
@@ -316,9 +315,14 @@ pub fn invalid(message: String) -> Failure {
 
 /// Turns a transport's fault into a failure that scripts can branch on.
 pub fn failure(fault: Fault, host: &str) -> Failure {
-    let details = serde_json::to_value(&fault).unwrap_or_default();
+    Failure { host: Some(host.to_owned()), ..told(&fault) }
+}
+
+/// Makes a failure of any client's fault; its kind is the fault's tag.
+fn told(fault: &(impl Serialize + Display)) -> Failure {
+    let details = serde_json::to_value(fault).unwrap_or_default();
     let kind = details.get("fault").and_then(Value::as_str).unwrap_or("failed").to_owned();
-    Failure { kind, message: fault.to_string(), host: Some(host.to_owned()), site: None, details }
+    Failure { kind, message: fault.to_string(), host: None, site: None, details }
 }
 
 fn broke(error: &tokio::task::JoinError) -> Failure {

@@ -106,18 +106,21 @@ impl Hosts {
     ) -> Result<Reply, Fault> {
         let call = shell::call(question.function, question.arguments);
         if endpoint.transport == Transport::Local {
-            let (mut ear, line) = Ear::new(&call);
-            let exit = self.run(endpoint, &question.command(&line), &mut ear, cancel).await?;
-            return Ok(ear.hearsay.reply().unwrap_or_else(|| ear.hearsay.rest(exit.code)));
+            let mut hearsay = Hearsay::new();
+            let command = question.command(&hearsay.line(&call));
+            let exit = self.run(endpoint, &command, &mut hearsay, cancel).await?;
+            return Ok(hearsay.reply().unwrap_or_else(|| hearsay.rest(exit.code)));
         }
         let kind = question.kind();
         let idle = self.live(endpoint).and_then(|connection| connection.clerks().take(&kind));
-        if let Some(clerk) = idle
-            && let Ok(reply) = self.ask_by(clerk, endpoint, &call, cancel).await
-        {
-            return Ok(reply);
+        if let Some(clerk) = idle {
+            match self.ask_by(clerk, endpoint, &call, cancel).await {
+                Ok(reply) => return Ok(reply),
+                Err(Silence::Fault(Fault::Cancelled)) => return Err(Fault::Cancelled),
+                // What has ended while nobody looked says nothing about the question.
+                Err(Silence::Ended(_) | Silence::Fault(_)) => {}
+            }
         }
-        // What has ended while nobody looked says nothing about the question.
         let clerk = self.start(endpoint.clone(), question, kind);
         match self.ask_by(clerk, endpoint, &call, cancel).await {
             Ok(reply) | Err(Silence::Ended(reply)) => Ok(reply),
@@ -194,21 +197,9 @@ impl Sink for Ears {
 }
 
 /// Listens to a shell that is asked one thing.
-struct Ear {
-    hearsay: Hearsay,
-}
-
-impl Ear {
-    fn new(call: &str) -> (Self, Vec<u8>) {
-        let hearsay = Hearsay::new();
-        let line = hearsay.line(call);
-        (Self { hearsay }, line)
-    }
-}
-
-impl Sink for Ear {
+impl Sink for Hearsay {
     async fn take(&mut self, stream: Stream, bytes: &[u8]) -> Result<(), SinkClosed> {
-        self.hearsay.hear(stream, bytes);
+        self.hear(stream, bytes);
         Ok(())
     }
 }

@@ -9,6 +9,7 @@ use serde_json::json;
 use super::effects::is_final;
 use super::fetch::follow;
 use super::request::Request;
+use crate::bindings::wait::{PATIENCE, patience, poll};
 use crate::bindings::{Call, Outcome, Raise};
 use crate::gate::permit::invalid;
 use crate::gate::{Done, Effect, Permit, Seen};
@@ -18,14 +19,9 @@ use crate::model::event::Failure;
 use crate::model::run::Mode;
 use crate::world::http::status_words;
 
-/// How long a server is waited for unless the script says otherwise.
-const PATIENCE: Duration = Duration::from_secs(600);
 /// One look takes no longer.
 const LOOK: Duration = Duration::from_secs(10);
 const SHORTEST_LOOK: Duration = Duration::from_secs(1);
-/// The first pause between two looks; it doubles up to [`LONGEST_PAUSE`].
-const PAUSE: Duration = Duration::from_millis(200);
-const LONGEST_PAUSE: Duration = Duration::from_secs(3);
 
 /// Waits until a server gives the right answer.
 #[derive(Serialize)]
@@ -77,31 +73,22 @@ impl Effect for Wait {
     }
 
     async fn perform(&self, permit: &Permit<'_>, _seen: &Seen<Waited>) -> Result<Done<Waited>, Failure> {
-        // Plan mode looks once: what an act before it would have started is not there.
-        let limit = if permit.mode() == Mode::Plan { Duration::ZERO } else { self.patience };
+        let limit = patience(permit, self.patience);
         let begun = Instant::now();
-        let mut pause = PAUSE;
-        loop {
-            let left = limit.saturating_sub(begun.elapsed());
+        let found = poll(permit, limit, async |left| {
             // The last look is not cut so short that it cannot succeed.
             let look = if permit.mode() == Mode::Plan { LOOK } else { LOOK.min(left.max(SHORTEST_LOOK)) };
-            let wrong = match self.look(permit, look).await? {
-                Ok(status) => {
-                    return Ok(Done::ok(Waited { seconds: begun.elapsed().as_secs_f64(), status }));
-                }
-                Err(wrong) => wrong,
-            };
-            let left = limit.saturating_sub(begun.elapsed());
-            if left.is_zero() {
+            self.look(permit, look).await
+        })
+        .await?;
+        match found {
+            Ok(status) => Ok(Done::ok(Waited { seconds: begun.elapsed().as_secs_f64(), status })),
+            Err(wrong) => {
                 let name = self.request.name();
-                let message = format!(
-                    "{name} gave no right answer in {}; the last look: {wrong}",
-                    duration::text(limit)
-                );
-                return Err(Failure { kind: "timed_out".to_owned(), ..invalid(message) });
+                let limit = duration::text(limit);
+                let message = format!("{name} gave no right answer in {limit}; the last look: {wrong}");
+                Err(Failure { kind: "timed_out".to_owned(), ..invalid(message) })
             }
-            permit.sleep(pause.min(left)).await?;
-            pause = (pause * 2).min(LONGEST_PAUSE);
         }
     }
 }

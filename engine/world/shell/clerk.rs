@@ -6,10 +6,10 @@ use crate::world::transport::Stream;
 
 /// Reads questions from standard input, one a line: a token, and a call to evaluate in a shell of its own.
 ///
-/// A reply is what the call writes, then a line break, the token and the exit code; after a failure, the token stands at the
-/// end of standard error as well. `answer TEXT` ends a call with all of that in one write, for each costs sshd and us a packet.
-/// Tokens go through standard input only: no other user of the host can see one and put
-/// it into a file that is going to be read.
+/// A reply is what the call writes, then a line break, the token and the exit code; after a failure, the token stands at
+/// the end of standard error as well. `answer TEXT` ends a call with all of that in one write, for each costs sshd and us
+/// a packet. Tokens go through standard input only: no other user of the host can see one and put it into a file that is
+/// going to be read.
 const LOOP: &str = r#"cd /
 nl='
 '
