@@ -182,12 +182,11 @@ impl<'a> Permit<'a> {
     /// A URL that it may not ask is a failure `denied`: where a server leads is the server's state.
     pub async fn exchange(&self, effect: &str, request: &http::Request) -> Result<http::Reply, Failure> {
         let name = url::name_of(&request.url);
-        if !matches!(self.target, Target::Named { name: own } if *own == name) {
-            if let Err(stop) = self.authorise(effect, &Target::Named { name: name.clone() }) {
-                let hint = stop.hint().map(|hint| format!("; {hint}")).unwrap_or_default();
-                let message = format!("redirected to `{name}`, which the run may not ask{hint}");
-                return Err(Failure { kind: "denied".to_owned(), ..invalid(message) });
-            }
+        let is_own = matches!(self.target, Target::Named { name: own } if *own == name);
+        if !is_own && let Err(stop) = self.authorise(effect, &Target::Named { name: name.clone() }) {
+            let hint = stop.hint().map(|hint| format!("; {hint}")).unwrap_or_default();
+            let message = format!("redirected to `{name}`, which the run may not ask{hint}");
+            return Err(Failure { kind: "denied".to_owned(), ..invalid(message) });
         }
         // On the world's own thread: the script is woken once an exchange, not once a packet.
         let (gate, asked) = (self.gate.clone(), request.clone());
