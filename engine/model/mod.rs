@@ -9,6 +9,7 @@ pub mod effect;
 pub mod event;
 pub mod given;
 pub mod inventory;
+pub mod k8s;
 pub mod nearest;
 pub mod parameter;
 pub mod plan;

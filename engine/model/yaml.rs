@@ -86,6 +86,28 @@ pub fn parse(text: &str, file: &str, booleans: Booleans) -> Result<Node, Error> 
     Ok(parsed.unwrap_or(Node { line: 1, column: 1, tag: None, content: Content::Scalar(Value::Null) }))
 }
 
+/// Reads the documents of a text, each with the line at which it begins; empty ones are left out.
+///
+/// Numbers are those of YAML 1.1, which Kubernetes reads: `0644` is octal. Words such as `yes` stay texts.
+pub fn documents(text: &str, file: &str) -> Result<Vec<(u64, Value)>, Error> {
+    let options = serde_saphyr::options! {
+        strict_booleans: true,
+        legacy_octal_numbers: true,
+        with_snippet: false,
+        emit_comments: false,
+        budget: serde_saphyr::budget! {
+            max_events: 16_000_000,
+            max_nodes: 8_000_000,
+            max_documents: 100_000,
+            enforce_alias_anchor_ratio: false,
+        },
+        alias_limits: serde_saphyr::alias_limits! { max_total_replayed_events: 500_000 },
+    };
+    let read: Vec<Spanned<Value>> =
+        serde_saphyr::from_multiple_with_options(text, options).map_err(|error| describe(&error, file))?;
+    Ok(read.into_iter().map(|document| (document.referenced.line(), document.value)).collect())
+}
+
 impl Node {
     /// Turns the tree into a plain JSON value; a `!vault` text becomes `{"__vault": "<ciphertext>"}`.
     ///
