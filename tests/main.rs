@@ -8,6 +8,7 @@ mod cert;
 mod cli;
 mod floors;
 mod hosts;
+mod k8s;
 mod library;
 mod ssh;
 mod support;

@@ -13,6 +13,7 @@ mod each;
 mod file;
 mod http;
 mod inventory;
+mod k8s;
 mod keep;
 mod outcome;
 mod project;
@@ -61,6 +62,7 @@ pub const ALL: &[&Binding] = &[
     &file::BINDING,
     &http::BINDING,
     &inventory::BINDING,
+    &k8s::BINDING,
     &project::BINDING,
     &cert::BINDING,
     &ssh::BINDING,

@@ -207,13 +207,22 @@ pub(super) fn register(module: &mut Module) {
 }
 
 /// Every field that some outcome has.
-const FIELDS: [&str; 20] = [
+const FIELDS: [&str; 29] = [
     "ok",
     "code",
     "signal",
     "out",
     "err",
     "ms",
+    "kind",
+    "namespace",
+    "name",
+    "action",
+    "warnings",
+    "existed",
+    "pods",
+    "left",
+    "sha256",
     "host",
     "changed",
     "value",

@@ -13,6 +13,7 @@ use crate::cli::db::DbOptions;
 use crate::cli::docs::DocsOptions;
 use crate::cli::doctor::DoctorOptions;
 use crate::cli::hosts::HostsOptions;
+use crate::cli::k8s::K8sOptions;
 use crate::cli::log::LogOptions;
 use crate::cli::runs::RunsOptions;
 use crate::cli::secrets::SecretsOptions;
@@ -104,6 +105,7 @@ pub(crate) enum Verb {
     Hosts(HostsOptions),
     Docs(DocsOptions),
     Cert(CertOptions),
+    K8s(K8sOptions),
     Verify(VerifyOptions),
     Db(DbOptions),
     Doctor(DoctorOptions),

@@ -14,6 +14,7 @@ mod doubts;
 mod effects;
 mod hosts;
 mod junit;
+mod k8s;
 mod lines;
 mod log;
 mod moving;
@@ -119,6 +120,7 @@ pub fn main() -> ExitCode {
         Verb::Caps(options) => caps::caps(&context, &options),
         Verb::Hosts(options) => hosts::hosts(&context, &options),
         Verb::Docs(options) => docs::docs(&context, &options),
+        Verb::K8s(options) => k8s::k8s(&context, &options),
         Verb::Cert(options) => cert::cert(&context, &options),
         Verb::Verify(options) => verify::verify(&context, &options),
         Verb::Db(options) => db::db(&context, &options),

@@ -19,7 +19,7 @@ use crate::service::{Decision, Finished, Hands, Wanted, prepare, read_plan, reme
 use crate::store::Store;
 
 /// Nothing would change, but for `plan --exit-code` something would.
-const PENDING: u8 = 2;
+pub(crate) const PENDING: u8 = 2;
 
 pub(crate) fn run(context: &Context, options: RunOptions) -> Result<u8, Problem> {
     let project = context.project_of(&options.runbook.runbook)?;
@@ -140,7 +140,7 @@ pub(crate) fn cancel(context: &Context, options: &CancelOptions) -> Result<u8, P
 }
 
 /// Runs something while showing its events; prints how it ended.
-fn watched(
+pub(crate) fn watched(
     context: &Context,
     store: &Store,
     yes: bool,
@@ -194,7 +194,7 @@ fn trigger(context: &Context) -> Trigger {
     }
 }
 
-fn warn(context: &Context, prepared: &crate::service::Prepared) {
+pub(crate) fn warn(context: &Context, prepared: &crate::service::Prepared) {
     for notice in &prepared.notices {
         context.out.word(&format!("{}: {notice}", context.out.words.yellow("warning")));
     }

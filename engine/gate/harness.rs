@@ -62,6 +62,7 @@ pub(crate) fn session(dir: &Path, mode: Mode, needs: &[&str]) -> Session {
     let config: Config = serde_saphyr::from_str("{sources: [{file: {path: secrets}}]}").unwrap();
     let world = World::new(
         Hosts::new(Limits::default()),
+        crate::world::k8s::K8s::new(std::collections::BTreeMap::new(), Place::new(dir, [])),
         Secrets::new(config, Place::new(dir, [])),
         Project::new(dir),
         Arc::new(SshConfig::default()),

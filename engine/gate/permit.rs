@@ -1,5 +1,7 @@
 //! The proof that the gate let an effect through, and the only way to the world.
 
+mod k8s;
+
 use std::fmt::Display;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -55,6 +57,10 @@ impl<'a> Permit<'a> {
     /// Whether a secret was replaced in recorded output.
     pub(super) fn is_redacted(&self) -> bool {
         self.redacted.load(Ordering::Relaxed)
+    }
+
+    fn note_redacted(&self) {
+        self.redacted.store(true, Ordering::Relaxed);
     }
 
     /// Returns the run's mode.
@@ -143,7 +149,7 @@ impl<'a> Permit<'a> {
         let mut replaced = streaming.push(bytes, &mut clean);
         replaced |= streaming.finish(&mut clean);
         if replaced {
-            self.redacted.store(true, Ordering::Relaxed);
+            self.note_redacted();
         }
         for part in clean.chunks(64 * 1024) {
             let recorded = self.gate.recorder.output(self.address, stream, part).await;
@@ -205,12 +211,12 @@ impl<'a> Permit<'a> {
 
     /// Learns a secret that came in an answer; from here on its value is replaced in everything that is recorded.
     pub fn learn(&self, secret: &Secret) -> Result<(), Failure> {
+        // What is too short to be known is a secret all the same.
+        self.note_redacted();
         self.gate
             .redactor
             .add(secret)
-            .map_err(|error| Failure { kind: "secret".to_owned(), ..invalid(error.to_string()) })?;
-        self.redacted.store(true, Ordering::Relaxed);
-        Ok(())
+            .map_err(|error| Failure { kind: "secret".to_owned(), ..invalid(error.to_string()) })
     }
 
     /// Returns text with every secret replaced that is known so far.
@@ -285,7 +291,7 @@ impl<'a> Permit<'a> {
         }));
         let (result, ended) = task.await.map_err(|error| broke(&error))?;
         if ended.redacted {
-            self.redacted.store(true, Ordering::Relaxed);
+            self.note_redacted();
         }
         match result {
             Ok(exit) => {

@@ -78,6 +78,8 @@ pub enum Touches {
     HostPath(u8),
     /// The text of the argument of this index.
     Text(u8),
+    /// Something below the cluster in argument 0.
+    Cluster,
 }
 
 /// The effect behind a function.

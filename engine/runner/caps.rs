@@ -40,7 +40,9 @@ pub fn with_past(
             _ if one.verb != effect => false,
             (Target::Unknown { .. }, _) => true,
             (Target::Hosts { path: Some(told), .. }, Touched::Behind { path, .. }) => told == path,
-            (Target::Run | Target::Hosts { .. } | Target::Named(_), _) => false,
+            // What a run touched in a cluster is narrower than all of it.
+            (Target::Below(name), Touched::Named(touched)) => touched.split('/').next() == Some(name),
+            (Target::Run | Target::Hosts { .. } | Target::Named(_) | Target::Below(_), _) => false,
         };
         let Some(verb) = used.iter().find(is_meant).map(|one| one.verb) else { continue };
         match touched {
@@ -63,7 +65,8 @@ pub fn with_past(
         }
     }
     let is_told = |one: &Use| {
-        !matches!(one.target, Target::Unknown { .. }) || !found.iter().any(|(verb, _)| *verb == one.verb)
+        !matches!(one.target, Target::Unknown { .. } | Target::Below(_))
+            || !found.iter().any(|(verb, _)| *verb == one.verb)
     };
     let mut all: Vec<Use> = used.into_iter().filter(is_told).collect();
     all.extend(found.into_iter().map(|(verb, target)| Use {

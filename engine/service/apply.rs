@@ -102,6 +102,7 @@ impl Project {
             allow: capabilities(&plan.allow)?,
             warnings: Vec::new(),
             notices: Vec::new(),
+            given: BTreeMap::new(),
         };
         let expected = Expected::new(plan.effects, plan.incomplete, beyond);
         let past = Past { expected: Some(expected), ..Past::default() };

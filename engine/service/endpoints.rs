@@ -129,6 +129,7 @@ impl Project {
             allow: Vec::new(),
             warnings: Vec::new(),
             notices: Vec::new(),
+            given: BTreeMap::new(),
         };
         let (observer, mut events) = tokio::sync::mpsc::unbounded_channel();
         let trigger = Trigger::Person { user: place.person.user.clone() };

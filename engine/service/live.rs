@@ -156,8 +156,9 @@ impl Project {
         };
         let world = World::new(
             Hosts::new(Limits::default()),
+            self.clusters(place),
             self.secrets(place),
-            Files::new(self.root()),
+            Files::new(self.root()).with(prepared.given.clone()),
             Arc::new(ssh_config),
             place.person.clone(),
         );

@@ -14,9 +14,11 @@ use crate::model::runbook::{Given, Header, bind};
 use crate::runner::check::{self, Checked};
 use crate::runner::language::STACK_SIZE;
 use crate::runner::sources::{Disk, Pinned, Sources};
+use crate::service::Own;
 use crate::service::names::Known;
 use crate::service::{Place, Project, ServiceError};
 use crate::world::inventory;
+use crate::world::k8s::K8s;
 use crate::world::secrets::Secrets;
 use crate::world::secrets::{self};
 
@@ -55,6 +57,8 @@ pub struct Prepared {
     pub warnings: Vec<Diagnostic>,
     /// What was odd in the inventory.
     pub notices: Vec<String>,
+    /// Files beside the project, by the names that the runbook uses for them.
+    pub given: BTreeMap<String, Vec<u8>>,
 }
 
 impl Project {
@@ -84,6 +88,17 @@ impl Project {
         )
     }
 
+    /// Returns the Kubernetes clusters.
+    pub fn clusters(&self, place: &Place) -> K8s {
+        let place = secrets::Place::new(self.root(), place.variables.iter().cloned());
+        K8s::new(self.config().clusters.clone(), place)
+    }
+
+    /// Returns the cluster that is meant where none is named: the only one, or the kubeconfig's current context.
+    pub fn default_cluster(&self, place: &Place) -> Option<String> {
+        self.clusters(place).default()
+    }
+
     /// Checks scripts with everything they import, on a thread with a deep stack.
     pub fn check(&self, entries: &[String], inventory: &Inventory, known_secrets: &[String]) -> Vec<Checked> {
         let Ok(disk) = Disk::new(self.root()) else { return Vec::new() };
@@ -111,14 +126,37 @@ fn check_all(
 /// Reads and checks everything that a run needs.
 pub fn prepare(project: &Project, place: &Place, wanted: &Wanted) -> Result<Prepared, ServiceError> {
     let entry = project.runbook(&wanted.runbook, &place.cwd)?;
-    let (inventory, notices) = project.load_inventory(wanted.inventory.as_deref(), &place.cwd)?;
     let disk =
         Disk::new(project.root()).map_err(|error| ServiceError::Check(vec![missing(&entry, &error)]))?;
     let pinned: BTreeMap<String, Arc<str>> = match check::collect(&disk, &entry) {
         Ok(texts) => texts.into_iter().collect(),
         Err(diagnostic) => return Err(ServiceError::Check(vec![*diagnostic])),
     };
-    let sources = Arc::new(Pinned(pinned));
+    checked(project, place, wanted, entry, Pinned(pinned))
+}
+
+/// Prepares a runbook of nlrun's own; `given` are files beside the project, by the names that it uses.
+pub fn prepare_own(
+    project: &Project,
+    place: &Place,
+    own: Own,
+    wanted: &Wanted,
+    given: BTreeMap<String, Vec<u8>>,
+) -> Result<Prepared, ServiceError> {
+    let entry = own.path().to_owned();
+    let pinned = Pinned(BTreeMap::from([(entry.clone(), Arc::from(own.text()))]));
+    Ok(Prepared { given, ..checked(project, place, wanted, entry, pinned)? })
+}
+
+fn checked(
+    project: &Project,
+    place: &Place,
+    wanted: &Wanted,
+    entry: String,
+    pinned: Pinned,
+) -> Result<Prepared, ServiceError> {
+    let (inventory, notices) = project.load_inventory(wanted.inventory.as_deref(), &place.cwd)?;
+    let sources = Arc::new(pinned);
     let known_secrets = project.secrets(place).all_names().unwrap_or_default();
     let checked = check_all(sources.as_ref(), std::slice::from_ref(&entry), &inventory, &known_secrets).pop();
     let checked = checked.unwrap_or_default();
@@ -138,6 +176,7 @@ pub fn prepare(project: &Project, place: &Place, wanted: &Wanted) -> Result<Prep
         allow: capabilities(&wanted.allow)?,
         warnings: diagnostics,
         notices,
+        given: BTreeMap::new(),
     })
 }
 

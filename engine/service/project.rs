@@ -1,5 +1,6 @@
 //! The project: the nearest folder upwards with `nlrun.yaml`, and what that file says.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -12,7 +13,7 @@ use serde::{Deserialize, Deserializer};
 use crate::model::{duration, yaml};
 use crate::store::Keep;
 use crate::world::endpoint::Person;
-use crate::world::secrets;
+use crate::world::{k8s, secrets};
 
 /// The file that marks a project.
 pub const FILE: &str = "nlrun.yaml";
@@ -25,6 +26,8 @@ pub struct Config {
     pub inventory: Option<PathBuf>,
     /// Where the run log lives; `.nlrun/` by default.
     pub state: Option<StateConfig>,
+    /// Kubernetes clusters, by the names that runbooks use.
+    pub clusters: BTreeMap<String, k8s::Config>,
     /// Where secrets come from.
     pub secrets: secrets::Config,
     /// What `nlrun db prune` keeps.

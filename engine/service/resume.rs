@@ -153,6 +153,7 @@ fn pinned(reader: &Reader, run: RunId, start: &Start) -> Result<Prepared, Servic
         allow: capabilities(&start.allow)?,
         warnings: Vec::new(),
         notices: Vec::new(),
+        given: BTreeMap::new(),
     })
 }
 

@@ -9,6 +9,7 @@ pub mod git;
 pub mod host;
 pub mod http;
 pub mod inventory;
+pub mod k8s;
 pub mod local;
 pub mod machine;
 pub mod project;
@@ -24,6 +25,7 @@ use crate::model::inventory::{Host, Inventory};
 use crate::world::endpoint::{EndpointError, Logins, Person};
 use crate::world::host::{Endpoint, Hosts, Transport};
 use crate::world::http::Http;
+use crate::world::k8s::K8s;
 use crate::world::project::Project;
 use crate::world::secrets::Secrets;
 use crate::world::ssh::ssh_config::SshConfig;
@@ -32,6 +34,7 @@ use crate::world::ssh::ssh_config::SshConfig;
 pub struct World {
     hosts: Hosts,
     http: Http,
+    k8s: K8s,
     secrets: Secrets,
     project: Project,
     ssh_config: Arc<SshConfig>,
@@ -42,12 +45,13 @@ impl World {
     /// Puts the clients together.
     pub fn new(
         hosts: Hosts,
+        k8s: K8s,
         secrets: Secrets,
         project: Project,
         ssh_config: Arc<SshConfig>,
         person: Person,
     ) -> Self {
-        Self { hosts, http: Http::default(), secrets, project, ssh_config, person }
+        Self { hosts, http: Http::default(), k8s, secrets, project, ssh_config, person }
     }
 
     /// Returns the pool of connections.
@@ -58,6 +62,11 @@ impl World {
     /// Returns the clients for HTTP.
     pub fn http(&self) -> &Http {
         &self.http
+    }
+
+    /// Returns the clusters.
+    pub fn k8s(&self) -> &K8s {
+        &self.k8s
     }
 
     /// Returns the sources of secrets.

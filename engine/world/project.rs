@@ -1,6 +1,6 @@
 //! The project's folder on this machine: runbooks may read what is in it, and nothing else.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
@@ -16,6 +16,7 @@ use crate::store::{hex, sha256};
 pub struct Project {
     root: PathBuf,
     shared: Mutex<HashMap<PathBuf, Kept>>,
+    given: BTreeMap<String, Vec<u8>>,
 }
 
 /// A file that somebody may still hold, and when it was read.
@@ -88,7 +89,13 @@ const LARGEST: u64 = 256 << 20;
 impl Project {
     /// Takes the root folder.
     pub fn new(root: &Path) -> Self {
-        Self { root: root.to_owned(), shared: Mutex::default() }
+        Self { root: root.to_owned(), shared: Mutex::default(), given: BTreeMap::new() }
+    }
+
+    /// Adds files that a person gave beside the project, by name.
+    #[must_use]
+    pub fn with(self, given: BTreeMap<String, Vec<u8>>) -> Self {
+        Self { given, ..self }
     }
 
     /// Returns the root folder.
@@ -109,6 +116,9 @@ impl Project {
 
     /// Reads a file of the project.
     pub fn read(&self, path: &str) -> Result<Vec<u8>, ProjectError> {
+        if let Some(bytes) = self.given.get(path) {
+            return Ok(bytes.clone());
+        }
         let real = self.path(path)?;
         let read = |source| ProjectError::Read { path: path.to_owned(), source };
         let bytes = std::fs::metadata(&real).map_err(read)?.len();

@@ -1,8 +1,10 @@
-//! Builders: a project in a temporary folder, certificates, a terminal, a real `sshd`, a faulty SSH server, HTTP servers.
+//! Builders: a project in a temporary folder, certificates, a terminal, a real `sshd`, a faulty SSH server, HTTP servers,
+//! a Kubernetes cluster.
 pub mod account;
 pub mod certificates;
 pub mod dropbear;
 pub mod faulty;
+pub mod kube;
 pub mod processes;
 pub mod project;
 pub mod sshd;

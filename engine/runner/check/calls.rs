@@ -257,6 +257,7 @@ impl<'a> Walker<'a> {
                 Touches::Nothing => Target::Run,
                 Touches::Host => hosts(arguments.known.first(), None),
                 Touches::HostPath(index) => hosts(arguments.known.first(), path(index)),
+                Touches::Cluster => path(0).map_or(Target::Unknown { path: None }, Target::Below),
                 Touches::Text(index) => path(index).map_or(Target::Unknown { path: None }, |text| {
                     // The gate compares URLs in their plain form.
                     Target::Named(url::name(&text).unwrap_or(text))
@@ -287,7 +288,10 @@ impl<'a> Walker<'a> {
         let offset = usize::from(receiver.is_some());
         let surplus = count > signature.params.iter().filter(|param| !param.optional).count();
         let option = call.args.iter().enumerate().rev().find_map(|(index, argument)| {
-            let taken = signature.params.get(index + offset).is_some_and(|param| param.ty == Type::Map);
+            let taken = signature
+                .params
+                .get(index + offset)
+                .is_some_and(|param| matches!(param.ty, Type::Map | Type::Any));
             (!signature.options.is_empty() && surplus && is_map(argument) && !taken).then_some(index)
         });
         // A map in a variable: its keys are unknown, but it takes the place after the positional ones.

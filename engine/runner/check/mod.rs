@@ -73,6 +73,8 @@ pub enum Target {
     },
     /// This name.
     Named(String),
+    /// Something below this name: `nl` stands for `nl/web/Deployment/shop` and everything else of a cluster.
+    Below(String),
     /// A host or name that only the run will know; a path where it is known.
     Unknown {
         /// The path, when it is literal.

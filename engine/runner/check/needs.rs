@@ -1,6 +1,7 @@
 //! Compares the capabilities that reachable calls use with `NEEDS`.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::str::FromStr as _;
 use std::sync::Arc;
 
 use crate::model::capability::Capability;
@@ -147,6 +148,16 @@ fn missing(one: &Use, needs: &[Capability], context: &Context) -> Option<String>
         Target::Named(name) => {
             (!covered(&effect::Target::Named { name: name.clone() })).then(|| format!("{verb}:{name}"))
         }
+        Target::Below(name) => {
+            let is_below = |need: &&Capability| {
+                let text = need.to_string();
+                let Some((_, rest)) = text.split_once(':') else { return true };
+                let first = rest.split('/').next().unwrap_or_default();
+                let glob = Capability::from_str(&format!("{verb}:{first}"));
+                glob.is_ok_and(|glob| glob.covers(verb, &effect::Target::Named { name: name.clone() }))
+            };
+            (!concerned.iter().any(is_below)).then(|| format!("{verb}:{name}/…"))
+        }
         Target::Unknown { path: _ } => concerned.is_empty().then(|| verb.to_owned()),
         Target::Hosts { pattern, path } => {
             let Ok(hosts) = context.names.hosts_in(pattern) else {
@@ -192,6 +203,7 @@ pub(in crate::runner) fn propose(one: &Use, context: &Context) -> String {
     match &one.target {
         Target::Run | Target::Unknown { path: None } => verb.to_owned(),
         Target::Named(name) => format!("{verb}:{name}"),
+        Target::Below(name) => format!("{verb}:{name}/**"),
         Target::Unknown { path: Some(path) } => format!("{verb}::{path}"),
         Target::Hosts { pattern, path } => {
             let simple = pattern.trim_start_matches('@');

@@ -131,7 +131,7 @@ impl Fault {
     }
 }
 
-fn of_tls(error: &rustls::Error) -> Fault {
+pub(in crate::world) fn of_tls(error: &rustls::Error) -> Fault {
     use CertificateError as C;
     let rustls::Error::InvalidCertificate(wrong) = error else {
         return Fault::Tls { cause: TlsCause::Handshake, reason: error.to_string() };
@@ -161,7 +161,7 @@ fn told(what: &str, wrong: &CertificateError) -> String {
 }
 
 /// Finds an error of one type among the causes; those that an `io::Error` carries count, too.
-fn find<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a E> {
+pub(in crate::world) fn find<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a E> {
     let mut next = Some(error);
     while let Some(error) = next {
         if let Some(found) = error.downcast_ref::<E>() {
@@ -177,7 +177,7 @@ fn find<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a 
 }
 
 /// Returns the text of the last cause, which is the one that says something.
-fn innermost(error: &(dyn Error + 'static)) -> String {
+pub(in crate::world) fn innermost(error: &(dyn Error + 'static)) -> String {
     let mut last = error;
     while let Some(cause) = last.source() {
         last = cause;

@@ -19,6 +19,7 @@ use zeroize::Zeroizing;
 
 pub use client::Http;
 pub use fault::{Fault, TlsCause};
+pub(in crate::world) use fault::{find, innermost, of_tls};
 
 /// How long a connection may take, TLS included.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);

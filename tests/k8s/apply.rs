@@ -1,0 +1,280 @@
+//! Manifests: in order, planned before there is anything, again without a change, pruned.
+
+use super::{hides, namespace, plan, run, shows};
+use crate::behaviour::call;
+use crate::support::kube::{Kube, unique};
+use crate::support::project::Project;
+
+const PASSWORD: &str = "hunter2-and-more";
+
+/// A resource before its namespace and its kind: in the order in which nobody could apply them.
+fn bundle(name: &str) -> String {
+    format!(
+        "apiVersion: {name}.example.com/v1
+kind: Site
+metadata: {{name: s, namespace: {name}}}
+spec: {{size: 3}}
+---
+apiVersion: v1
+kind: Secret
+metadata: {{name: db, namespace: {name}}}
+stringData: {{password: {PASSWORD}}}
+---
+apiVersion: v1
+kind: Namespace
+metadata: {{name: {name}}}
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: {{name: colours, namespace: {name}, labels: {{app: shop}}}}
+data: {{wall: green}}
+---
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: {{name: sites.{name}.example.com}}
+spec:
+  group: {name}.example.com
+  scope: Namespaced
+  names: {{kind: Site, plural: sites}}
+  versions:
+  - name: v1
+    served: true
+    storage: true
+    schema:
+      openAPIV3Schema:
+        type: object
+        properties:
+          spec:
+            type: object
+            properties: {{size: {{type: integer, maximum: 10}}}}
+"
+    )
+}
+
+const APPLY: &str = r#"
+for one in k8s_apply("nl", #{ source: "app.yaml" }) { print(`${one.kind}: ${one.action}`) }
+"#;
+
+/// Whether bytes stand in the run log, where they would be in clear.
+fn is_in_log(project: &Project, text: &str) -> bool {
+    let files = std::fs::read_dir(project.path(".nlrun")).unwrap();
+    files
+        .flatten()
+        .filter_map(|file| std::fs::read(file.path()).ok())
+        .any(|bytes| bytes.windows(text.len()).any(|window| window == text.as_bytes()))
+}
+
+#[test]
+fn a_bundle_is_planned_before_anything_of_it_exists_applied_and_then_unchanged() {
+    let Some(kube) = Kube::shared() else { return };
+    let name = unique("bundle");
+    let project = kube.project().file("app.yaml", &bundle(&name));
+
+    let planned = plan(&project, APPLY).success();
+    for part in
+        [&format!("nl/Namespace/{name}"), "+  size: 3", "+  wall: green", "<secret, 24 characters in base64>"]
+    {
+        shows(&planned.stdout, part);
+    }
+    shows(&planned.stderr, "5 would change");
+
+    let applied = run(&project, APPLY).success();
+    for part in
+        ["Site: created", "Secret: created", "Namespace: created", "CustomResourceDefinition: created"]
+    {
+        shows(&applied.stdout, part);
+    }
+    // What others need came first, whatever the order in the file.
+    let place = |text: &str| applied.stdout.find(&format!("k8s.apply nl/{text}")).unwrap();
+    assert!(place(&format!("Namespace/{name}")) < place(&format!("{name}/ConfigMap/colours")));
+    assert!(place("CustomResourceDefinition/") < place(&format!("{name}/Site/s")));
+
+    let again = run(&project, APPLY).success();
+    shows(&again.stderr, "0 changed");
+    assert_eq!(again.stdout.matches(": unchanged").count(), 5, "{}", again.stdout);
+    shows(&plan(&project, APPLY).success().stderr, "0 would change");
+    assert!(!is_in_log(&project, PASSWORD) && !is_in_log(&project, "aHVudGVyMi1hbmQtbW9yZQ=="));
+}
+
+#[test]
+fn a_plan_is_applied_as_it_was_seen_or_not_at_all() {
+    let Some(kube) = Kube::shared() else { return };
+    let name = unique("planned");
+    let config = |wall: &str| {
+        format!(
+            "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: colours, namespace: {name}}}\ndata: {{wall: {wall}}}\n"
+        )
+    };
+    let project = kube.project().file("app.yaml", &config("green"));
+    namespace(&project, &name);
+    project.write("runbooks/k8s.rhai", &format!("const NEEDS = [\"*\"];\n{APPLY}"));
+    call(&project, ["plan", "k8s", "-o", "first.plan"]).success();
+    call(&project, ["apply", "first.plan"]).success();
+
+    // The manifest after the plan.
+    project.write("app.yaml", &config("blue"));
+    call(&project, ["plan", "k8s", "-o", "second.plan"]).success();
+    project.write("app.yaml", &config("red"));
+    let other = call(&project, ["apply", "second.plan"]).ends(3);
+    shows(&other.stderr, "the same with other arguments");
+
+    // The object after the plan.
+    project.write("app.yaml", &config("blue"));
+    call(&project, ["plan", "k8s", "-o", "third.plan"]).success();
+    let elsewhere = format!(
+        r#"k8s_patch("nl", "ConfigMap", "colours", #{{ data: #{{ floor: "grey" }} }}, #{{ namespace: "{name}" }});"#
+    );
+    project.write("runbooks/other.rhai", &format!("const NEEDS = [\"*\"];\n{elsewhere}"));
+    call(&project, ["run", "other"]).success();
+    let moved = call(&project, ["apply", "third.plan"]).ends(3);
+    shows(&moved.stderr, "colours");
+    let now = run(
+        &project,
+        &format!(r#"print(k8s_get("nl", "ConfigMap", "colours", #{{ namespace: "{name}" }}).data);"#),
+    );
+    shows(&now.success().stdout, "\"wall\": \"green\"");
+}
+
+#[test]
+fn what_is_no_longer_among_the_manifests_is_pruned_and_nothing_else() {
+    let Some(kube) = Kube::shared() else { return };
+    let name = unique("prune");
+    let config = |config: &str, app: &str| {
+        format!(
+            "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: {config}, namespace: {name}, labels: {{app: {app}}}}}\n---\n"
+        )
+    };
+    let project = kube.project();
+    namespace(&project, &name);
+    project.write("all.yaml", &(config("a", "shop") + &config("b", "shop") + &config("c", "other")));
+    run(&project, r#"k8s_apply("nl", #{ source: "all.yaml" });"#).success();
+
+    project.write("app.yaml", &config("a", "shop"));
+    let pruning = r#"for one in k8s_apply("nl", #{ source: "app.yaml" }, #{ prune: "app=shop" }) { print(`${one.name}: ${one.action}`) }"#;
+    let planned = plan(&project, pruning).success();
+    shows(&planned.stdout, &format!("k8s.delete nl/{name}/ConfigMap/b"));
+    let pruned = run(&project, pruning).success();
+    shows(&pruned.stdout, "a: unchanged\n");
+    shows(&pruned.stdout, "b: pruned\n");
+    let left = run(
+        &project,
+        &format!(
+            r#"print(k8s_list("nl", "ConfigMap", #{{ namespace: "{name}" }}).map(|c| c.metadata.name));"#
+        ),
+    );
+    let left = left.success().stdout;
+    shows(&left, "\"c\"");
+    hides(&left, "\"b\"");
+
+    project.write("app.yaml", &config("a", "other"));
+    let unlabelled = run(&project, pruning).ends(1);
+    shows(&unlabelled.stderr, "has no label `app: shop`, so it would be removed next time");
+    let wide = run(&project, r#"k8s_apply("nl", #{ source: "app.yaml" }, #{ prune: "app" });"#).ends(1);
+    shows(&wide.stderr, "write labels that must be equal");
+}
+
+#[test]
+fn fields_of_others_are_told_with_their_owner_and_taken_only_by_force() {
+    let Some(kube) = Kube::shared() else { return };
+    let name = unique("owner");
+    let project = kube.project();
+    namespace(&project, &name);
+    let apply = |wall: &str, options: &str| {
+        format!(
+            r#"k8s_apply("nl", #{{ apiVersion: "v1", kind: "ConfigMap", metadata: #{{ name: "c", namespace: "{name}" }},
+                data: #{{ wall: "{wall}" }} }}, #{{ {options} }});"#
+        )
+    };
+    run(&project, &apply("green", "manager: \"helm\"")).success();
+    let refused = run(&project, &apply("red", "")).ends(1);
+    shows(&refused.stderr, "`helm` owns .data.wall");
+    shows(&plan(&project, &apply("red", "")).ends(1).stderr, "`helm` owns .data.wall");
+    run(&project, &apply("red", "force: true")).success();
+    shows(&run(&project, &apply("red", "")).success().stderr, "0 changed");
+}
+
+#[test]
+fn what_argo_cd_or_opentofu_own_is_left_alone_unless_told() {
+    let Some(kube) = Kube::shared() else { return };
+    let name = unique("owned");
+    let project = kube.project();
+    namespace(&project, &name);
+    for (object, mark, words) in [
+        (
+            "a",
+            r#"annotations: #{ "argocd.argoproj.io/tracking-id": "shop:/ConfigMap:x/a" }"#,
+            "Argo CD (application `shop`)",
+        ),
+        ("b", r#"labels: #{ "app.kubernetes.io/managed-by": "OpenTofu" }"#, "OpenTofu"),
+    ] {
+        let apply = |data: &str, options: &str| {
+            format!(
+                r#"k8s_apply("nl", #{{ apiVersion: "v1", kind: "ConfigMap", metadata: #{{ name: "{object}",
+                    namespace: "{name}", {mark} }}, data: #{{ a: "{data}" }} }}, #{{ {options} }});"#
+            )
+        };
+        run(&project, &apply("1", "")).success();
+        let refused = run(&project, &apply("2", "")).ends(1);
+        shows(&refused.stderr, &format!("belongs to {words}"));
+        let delete = format!(r#"k8s_delete("nl", "ConfigMap", "{object}", #{{ namespace: "{name}" }});"#);
+        shows(&run(&project, &delete).ends(1).stderr, &format!("belongs to {words}"));
+        run(&project, &apply("2", "take_over: true")).success();
+    }
+}
+
+#[test]
+fn grants_name_objects_and_a_manifest_cannot_widen_them() {
+    let Some(kube) = Kube::shared() else { return };
+    let name = unique("grant");
+    let project = kube.project();
+    namespace(&project, &name);
+    let apply = |manifest: &str| {
+        let body =
+            format!("const NEEDS = [\"k8s.apply:nl/{name}/*\"];\nk8s_apply(\"nl\", #{{ {manifest} }});");
+        project.write("runbooks/k8s.rhai", &body);
+        call(&project, ["run", "k8s"])
+    };
+    apply(&format!(
+        r#"apiVersion: "v1", kind: "ConfigMap", metadata: #{{ name: "a", namespace: "{name}" }}"#
+    ))
+    .success();
+    for manifest in [
+        r#"apiVersion: "v1", kind: "ConfigMap", metadata: #{ name: "a", namespace: "default" }"#.to_owned(),
+        // A namespace on what has none does not make it that namespace's.
+        format!(
+            r#"apiVersion: "rbac.authorization.k8s.io/v1", kind: "ClusterRole", metadata: #{{ name: "{name}", namespace: "{name}" }}"#
+        ),
+        format!(
+            r#"apiVersion: "storage.k8s.io/v1", kind: "StorageClass", metadata: #{{ name: "{name}", namespace: "{name}" }}, provisioner: "x""#
+        ),
+    ] {
+        let denied = apply(&manifest);
+        assert!(denied.code == 3 || denied.stderr.contains("may not"), "{manifest}: {}", denied.stderr);
+    }
+}
+
+#[test]
+fn secrets_stand_in_maps_and_nowhere_else() {
+    let Some(kube) = Kube::shared() else { return };
+    let name = unique("secret");
+    let project = kube.project().variable("NLRUN_SECRET_DB_ROOT", PASSWORD);
+    namespace(&project, &name);
+    let body = format!(
+        r#"k8s_apply("nl", #{{ apiVersion: "v1", kind: "Secret", metadata: #{{ name: "db", namespace: "{name}" }},
+            stringData: #{{ password: secret("db/root") }} }});
+        let read = k8s_secret("nl", "{name}", "db");
+        file_put("localhost", "{}", read.password);
+        print(read.password.name);"#,
+        project.path("password").display()
+    );
+    let output = run(&project, &body).success();
+    assert_eq!(project.read("password"), PASSWORD);
+    shows(&output.stdout, &format!("k8s/nl/{name}/db/password"));
+    hides(&output.stdout, PASSWORD);
+    assert!(!is_in_log(&project, PASSWORD));
+    let printed = run(&project, &format!(r#"print(k8s_secret("nl", "{name}", "db").password);"#)).ends(1);
+    shows(&printed.stderr, "has no text form");
+    let seen =
+        run(&project, &format!(r#"print(k8s_get("nl", "Secret", "db", #{{ namespace: "{name}" }}).data);"#));
+    shows(&seen.success().stdout, "<secret>");
+}
