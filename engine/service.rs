@@ -7,6 +7,7 @@ mod history;
 mod live;
 mod names;
 mod prepare;
+mod probe;
 mod project;
 mod resume;
 mod secrets;
@@ -18,6 +19,7 @@ pub use history::{groups_by_hosts, start_of, used, walk};
 pub use live::{Finished, Hands, sweep};
 pub use names::Known;
 pub use prepare::{Prepared, Wanted, prepare};
+pub use probe::look;
 pub use project::{Config, Place, Project, ProjectError, Retention, StateConfig, parse_size, scripts};
 pub use resume::{Decision, new_plan, remedy};
 pub use secrets::{Begun, SecretsError};
@@ -70,6 +72,14 @@ pub enum ServiceError {
         /// Why.
         #[source]
         source: crate::world::endpoint::EndpointError,
+    },
+    /// A server shows no certificate.
+    #[error("`{port}`: {fault}")]
+    Probe {
+        /// The port that was looked at.
+        port: String,
+        /// Why not.
+        fault: crate::world::tls::probe::Fault,
     },
     /// A lock of `LIMITS.locks` is held by another run.
     #[error("lock `{name}` is held by {holder}")]

@@ -18,6 +18,7 @@ mod outcome;
 mod project;
 mod ssh;
 mod sudo;
+mod tls;
 mod value;
 mod wait;
 
@@ -64,6 +65,7 @@ pub const ALL: &[&Binding] = &[
     &project::BINDING,
     &cert::BINDING,
     &ssh::BINDING,
+    &tls::BINDING,
     &wait::BINDING,
 ];
 

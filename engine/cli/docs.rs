@@ -280,6 +280,8 @@ fn need(signature: &Signature) -> Option<String> {
         Touches::Nothing => performs.effect.to_owned(),
         Touches::Host => format!("{}:HOST", performs.effect),
         Touches::HostPath(_) => format!("{}:HOST:PATH", performs.effect),
+        Touches::Port => format!("{}:HOST:PORT", performs.effect),
+        Touches::HostOrName => format!("{}:HOST", performs.effect),
         Touches::Text(index) => {
             let name = signature.params.get(usize::from(index)).map_or("name", |param| param.name);
             format!("{}:{}", performs.effect, name.to_uppercase())

@@ -12,6 +12,7 @@ pub mod inventory;
 pub mod nearest;
 pub mod parameter;
 pub mod plan;
+pub mod port;
 pub mod run;
 pub mod runbook;
 pub mod secret;

@@ -78,6 +78,10 @@ pub enum Touches {
     HostPath(u8),
     /// The text of the argument of this index.
     Text(u8),
+    /// The host in argument 0, which need not be in the inventory, and the port in argument 1.
+    Port,
+    /// The host in argument 0, or the name or address there.
+    HostOrName,
 }
 
 /// The effect behind a function.

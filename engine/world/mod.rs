@@ -15,6 +15,7 @@ pub mod project;
 pub mod secrets;
 pub mod shell;
 pub mod ssh;
+pub mod tls;
 pub mod transport;
 
 use std::sync::Arc;

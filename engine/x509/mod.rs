@@ -23,7 +23,7 @@ pub use curve::Curve;
 pub use error::Error;
 pub use key::{KeyKind, PrivateKey, PublicKey};
 pub use name::{Name, covers};
-pub use order::Order;
+pub use order::{Order, pem};
 pub use pair::{Pair, Was};
 pub use signature::Verdict;
 

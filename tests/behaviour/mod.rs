@@ -18,6 +18,7 @@ mod plan;
 mod replay;
 mod secrets;
 mod terminal;
+mod tls;
 mod wait;
 
 use std::collections::BTreeMap;

@@ -1,4 +1,4 @@
-//! Builders: a project in a temporary folder, certificates, a terminal, a real `sshd`, a faulty SSH server, HTTP servers.
+//! Builders: a project in a temporary folder, certificates, a terminal, a real `sshd`, a faulty SSH server, HTTP and TLS servers.
 pub mod account;
 pub mod certificates;
 pub mod dropbear;
@@ -7,4 +7,5 @@ pub mod processes;
 pub mod project;
 pub mod sshd;
 pub mod terminal;
+pub mod tls;
 pub mod web;

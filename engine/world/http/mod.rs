@@ -18,7 +18,9 @@ use url::Url;
 use zeroize::Zeroizing;
 
 pub use client::Http;
-pub use fault::{Fault, TlsCause};
+pub use fault::Fault;
+
+pub use crate::world::tls::TlsCause;
 
 /// How long a connection may take, TLS included.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
