@@ -9,12 +9,14 @@ mod call;
 mod cert;
 mod clock;
 mod control;
+mod dns;
 mod each;
 mod file;
 mod http;
 mod inventory;
 mod keep;
 mod outcome;
+mod ping;
 mod project;
 mod ssh;
 mod sudo;
@@ -58,10 +60,12 @@ pub const ALL: &[&Binding] = &[
     &control::BINDING,
     &clock::BINDING,
     &keep::BINDING,
+    &dns::BINDING,
     &each::BINDING,
     &file::BINDING,
     &http::BINDING,
     &inventory::BINDING,
+    &ping::BINDING,
     &project::BINDING,
     &cert::BINDING,
     &ssh::BINDING,

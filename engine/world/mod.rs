@@ -2,6 +2,7 @@
 
 pub mod clerk;
 pub mod clock;
+pub mod dns;
 pub mod editor;
 pub mod endpoint;
 pub mod files;
@@ -11,6 +12,7 @@ pub mod http;
 pub mod inventory;
 pub mod local;
 pub mod machine;
+pub mod ping;
 pub mod project;
 pub mod secrets;
 pub mod shell;

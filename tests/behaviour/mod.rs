@@ -4,6 +4,7 @@
 mod cancel;
 mod control;
 mod crash;
+mod dns;
 mod doubt;
 mod failure;
 mod file;
@@ -14,6 +15,7 @@ mod http;
 mod input;
 mod output;
 mod permission;
+mod ping;
 mod plan;
 mod replay;
 mod secrets;

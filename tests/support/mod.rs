@@ -1,8 +1,9 @@
-//! Builders: a project in a temporary folder, certificates, a terminal, a real `sshd`, a faulty SSH server, HTTP and TLS servers.
+//! Builders: a project in a temporary folder, certificates, a terminal, a real `sshd`, a faulty SSH server, HTTP, TLS and DNS servers.
 pub mod account;
 pub mod certificates;
 pub mod dropbear;
 pub mod faulty;
+pub mod names;
 pub mod processes;
 pub mod project;
 pub mod sshd;

@@ -2,6 +2,7 @@
 
 use std::fmt::Display;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
@@ -11,7 +12,10 @@ use super::{Permit, broke, invalid, told};
 use crate::gate::Gate;
 use crate::model::effect::Target;
 use crate::model::event::Failure;
+use crate::world::endpoint::Logins;
+use crate::world::host::Transport;
 use crate::world::tls::probe;
+use crate::world::{dns, ping};
 
 impl Permit<'_> {
     /// Looks at what a TLS server shows; it has to be the effect's port.
@@ -20,6 +24,35 @@ impl Permit<'_> {
         self.demand(&name)?;
         let asked = request.clone();
         self.away(&name, |_, cancel| async move { asked.look(&cancel).await }).await
+    }
+
+    /// Asks a DNS server; the question has to be about the effect's name.
+    pub async fn resolve(&self, question: &dns::Question) -> Result<dns::Reply, Failure> {
+        self.demand(&question.name)?;
+        let asked = question.clone();
+        self.away(&question.name, |_, cancel| async move { asked.ask(&cancel).await }).await
+    }
+
+    /// Sends echoes to the effect's host or name.
+    pub async fn ping(
+        &self,
+        count: u16,
+        interval: Duration,
+        timeout: Duration,
+    ) -> Result<ping::Tally, Failure> {
+        let host = match self.target {
+            Target::Named { name } => name.clone(),
+            Target::Host { .. } | Target::Run => {
+                // Who logs in there is of no matter, so no secret is read.
+                let endpoint = self.gate.world.endpoint(self.host()?, self.inventory(), Logins::default());
+                let endpoint = endpoint.map_err(|error| invalid(error.to_string()))?;
+                if endpoint.transport == Transport::Local { "localhost".to_owned() } else { endpoint.address }
+            }
+        };
+        let asked = ping::Request { host, count, interval, timeout };
+        let name = self.target.to_string();
+        let result = self.away(&name, |_, cancel| async move { asked.send(&cancel).await }).await;
+        result.map_err(|failure| Failure { host: self.target.host().map(str::to_owned), ..failure })
     }
 
     /// Demands that a name is the one that the gate let through.
