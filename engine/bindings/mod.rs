@@ -12,6 +12,7 @@ mod control;
 mod dns;
 mod each;
 mod file;
+mod hidden;
 mod http;
 mod inventory;
 mod keep;
