@@ -21,7 +21,8 @@ pub struct NoHost(String);
 /// Reads a name or an address, and spells it as everything else here does.
 pub fn host(text: &str) -> Result<String, NoHost> {
     let wrong = || NoHost(text.chars().take(80).collect());
-    if let Ok(address) = text.trim_matches(['[', ']']).parse::<IpAddr>() {
+    let inner = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    if let Ok(address) = inner.unwrap_or(text).parse::<IpAddr>() {
         return Ok(address.to_string());
     }
     let host = match Host::parse(text).map_err(|_| wrong())? {
@@ -93,6 +94,6 @@ mod tests {
             assert_eq!(Port::parse(text).map(|port| port.name()).as_deref(), expected, "{text}");
         }
         assert_eq!(host("::1").unwrap(), "::1");
-        assert!(host("").is_err() && host(".").is_err() && host("a/b").is_err());
+        assert!(host("").is_err() && host(".").is_err() && host("a/b").is_err() && host("[::1").is_err());
     }
 }
