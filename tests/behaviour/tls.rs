@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::{call, finish};
+use crate::support::certificates::Wish;
 use crate::support::project::{Output, Project, until};
 use crate::support::tls::{Odd, Openssl, Shop, certificates};
 
@@ -83,6 +84,30 @@ fn a_server_that_refuses_the_client_still_shows_its_chain() {
         let seen = comes_to(&text, &fields, &[]);
         shows(&seen, &format!("CN=www.example.com|2|true|{protocol}|received fatal alert"));
     }
+}
+
+#[test]
+fn what_clients_refuse_is_seen_all_the_same() {
+    let forge = certificates();
+    let wish = Wish { digest: "-sha1", ..Wish::server("www.example.com") };
+    forge.sign("leaf", "leaf", "middle", &wish);
+    let server = Openssl::start(&forge, &["-cipher", "DEFAULT@SECLEVEL=0"]);
+    let project = project(&format!(
+        "let t = tls_probe(\"localhost\", {}); print(`${{t.chain.len()}} ${{t.handshake_error}} ${{t.verified}}`);
+         for one in cert_check(t.pem, #{{ at: now() }}) {{ print(one.kind) }}",
+        server.port
+    ));
+    let seen = call(&project, ["run", "looks"]).success().stdout;
+    shows(&seen, "2  false\n");
+    shows(&seen, "weak_signature");
+    // An authority's certificate in the place of a server's.
+    forge.sign("leaf", "leaf", "leaf", &Wish::authority("www.example.com"));
+    let server = Openssl::start(&forge, &[]);
+    let text = format!("tls_probe(\"localhost\", {})", server.port);
+    shows(
+        &comes_to(&text, &["is_ca", "verify_error"], &[]),
+        "true|the server's certificate is not accepted: it is that of an authority",
+    );
 }
 
 #[test]

@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::certificates::{Forge, Wish};
-use super::sshd::{answers, free_port};
+use super::sshd::{answers, free_port, free_ports};
 
 /// What a server of the tests shows, by its place in [`Shop::ports`].
 const SHOWN: [(&str, &[&str], &str); 5] = [
@@ -44,7 +44,7 @@ impl Shop {
             return None;
         };
         let forge = certificates();
-        let ports = SHOWN.map(|_| free_port());
+        let ports: [u16; SHOWN.len()] = free_ports();
         let mut servers = String::new();
         for ((name, files, more), port) in SHOWN.iter().zip(ports) {
             std::fs::write(forge.path(&format!("shown-{name}.pem")), forge.join(files)).unwrap();

@@ -43,6 +43,17 @@ pub(in crate::world) fn judged(error: &rustls::Error) -> (TlsCause, String) {
         C::NotValidForName | C::NotValidForNameContext { .. } => {
             (TlsCause::NameMismatch, told("is for other names", wrong))
         }
+        C::Other(other) => {
+            // The verifier has names for these, and no sentences.
+            let reason = match other.0.to_string().as_str() {
+                "CaUsedAsEndEntity" => "it is that of an authority, not of a server".to_owned(),
+                "UnsupportedCertVersion" => {
+                    "it is of an old version, which clients no longer read".to_owned()
+                }
+                name => name.to_owned(),
+            };
+            (TlsCause::Certificate, format!("the server's certificate is not accepted: {reason}"))
+        }
         other => (TlsCause::Certificate, told("is not accepted", other)),
     }
 }

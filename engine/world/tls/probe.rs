@@ -146,8 +146,8 @@ impl Request {
         let name = self.name()?;
         // Before anything is sent: a wrong `ca` is known without the server.
         let authorities = match &self.ca {
-            Some(pem) => Ok(super::roots(pem).map_err(|reason| Fault::Invalid { reason })?),
-            None => super::system().map_err(|error| error.to_string()),
+            Some(pem) => Some(super::roots(pem).map_err(|reason| Fault::Invalid { reason })?),
+            None => None,
         };
         let (witness, asked) = (Arc::new(Witness::default()), Arc::new(Asked::default()));
         let config = self.config(witness.clone(), asked.clone()).map_err(setup)?;
@@ -200,7 +200,7 @@ impl Request {
             is_refusal: asked.is_set()
                 && matches!(broken, Some(Broken::Lost(_) | Broken::Tls(Error::AlertReceived(_)))),
             handshake_error: broken.map(|broken| match broken {
-                Broken::Tls(error) => error.to_string(),
+                Broken::Tls(error) => super::judged(&error).1,
                 Broken::Lost(reason) => reason,
                 Broken::Late => late().to_string(),
             }),
@@ -249,13 +249,15 @@ fn words(version: &str) -> String {
 }
 
 fn verify(
-    authorities: Result<Arc<dyn ServerCertVerifier>, String>,
+    authorities: Option<Arc<dyn ServerCertVerifier>>,
     chain: &[CertificateDer<'_>],
     name: &ServerName<'_>,
 ) -> Verified {
-    let (Ok(authorities), [leaf, rest @ ..]) = (&authorities, chain) else {
-        return Verified::Unknown(authorities.err().unwrap_or_default());
+    let authorities = match authorities.map_or_else(super::system, Ok) {
+        Ok(authorities) => authorities,
+        Err(error) => return Verified::Unknown(error.to_string()),
     };
+    let [leaf, rest @ ..] = chain else { return Verified::Unknown("there is no certificate".to_owned()) };
     match authorities.verify_server_cert(leaf, rest, name, &[], UnixTime::now()) {
         Ok(_) => Verified::Yes,
         Err(error) => {
