@@ -219,6 +219,8 @@ fn a_resumed_run_reads_a_secret_file_again() {
     let mut command = project.command(["run", "reads"]);
     command.env("NLRUN_TEST_KILL_AFTER", "4").stdout(std::process::Stdio::null());
     assert!(!command.status().unwrap().success());
+    let log = project.args(["log", "1", "--json"]).success().stdout;
+    assert!(log.contains("«secret:site/key»") && !log.contains("same"), "{log}");
     let output = project.args(["resume", "1"]).success();
     assert!(output.stdout.contains("same true"), "{output:?}");
 }
