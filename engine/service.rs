@@ -8,6 +8,7 @@ mod live;
 mod names;
 mod own;
 mod prepare;
+mod probe;
 mod project;
 mod resume;
 mod secrets;
@@ -20,6 +21,7 @@ pub use live::{Finished, Hands, sweep};
 pub use names::Known;
 pub use own::Own;
 pub use prepare::{Prepared, Wanted, prepare, prepare_own};
+pub use probe::look;
 pub use project::{Config, Place, Project, ProjectError, Retention, StateConfig, parse_size, scripts};
 pub use resume::{Decision, new_plan, remedy};
 pub use secrets::{Begun, SecretsError};
@@ -72,6 +74,14 @@ pub enum ServiceError {
         /// Why.
         #[source]
         source: crate::world::endpoint::EndpointError,
+    },
+    /// A server shows no certificate.
+    #[error("`{port}`: {fault}")]
+    Probe {
+        /// The port that was looked at.
+        port: String,
+        /// Why not.
+        fault: crate::world::tls::probe::Fault,
     },
     /// A lock of `LIMITS.locks` is held by another run.
     #[error("lock `{name}` is held by {holder}")]

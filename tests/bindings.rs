@@ -7,7 +7,7 @@ use crate::support::certificates::Forge;
 use crate::support::project::Project;
 
 /// Words of the language of runs; everything else is `area_verb`.
-const CONTROL: [&str; 20] = [
+const CONTROL: [&str; 21] = [
     "each",
     "retry",
     "defer",
@@ -27,6 +27,7 @@ const CONTROL: [&str; 20] = [
     "host",
     "group",
     "skip_host",
+    "ping",
     "wait_until",
 ];
 

@@ -44,9 +44,7 @@ fn the_command_line_shows_and_checks_files() {
     let table = project.args(["cert", "check", "chain.pem", "--name", "x"]).ends(1).stdout;
     assert!(table.starts_with("severity  finding\nerror     `x` is not covered"), "{table}");
 
-    for arguments in
-        [["cert", "show", "example.com:443"], ["cert", "check", "runbooks"], ["cert", "show", "."]]
-    {
+    for arguments in [["cert", "show", "example.com"], ["cert", "check", "runbooks"], ["cert", "show", "."]] {
         let output = project.args(arguments).ends(64);
         assert!(output.stderr.contains("file"), "{output:?}");
     }
@@ -119,4 +117,110 @@ fn scripts_see_certificates_and_never_a_key() {
     assert!(!format!("{output:?} {shown:?}").contains(&secret));
     let log = project.args(["log", "last", "--json"]).success().stdout;
     assert!(!log.contains(&secret), "{log}");
+}
+
+/// What every way to load a pair gives: the same certificate, and a key that nobody sees.
+const LOADS: &str = r#"//! Loads.
+import "cert" as cert;
+const NEEDS = ["project.read", "secret.read", "file.read", "file.put"];
+const PARAMS = #{ folder: "" };
+let folder = params.folder;
+let want = cert_parse(project_read("site.pem"));
+let loaded = [
+    cert::load(#{ certificate: project_read("site.pem"), key: secret("site/key") }),
+    cert::load_files(#{ certificate: "site.pem", key: "leaf.key" }),
+    cert::load_files(#{ certificate: "both.pem", name: "site/other" }),
+    cert::load_from("localhost", #{ certificate: folder + "/site.pem", key: folder + "/leaf.key" }),
+    cert::load_from("localhost", #{ certificate: folder + "/both.pem" }),
+];
+loaded.push(cert::load(#{ certificate: loaded[2].certificate, key: loaded[2].key }));
+for one in loaded {
+    check(one.fingerprint == want.fingerprint && one.spki == want.spki && one.names == want.names, "the leaf");
+    check(one.chain.len() == 1 && one.not_after.ms == want.not_after.ms, "the chain");
+    check(type_of(one.key) == "secret" && cert_matches(one.certificate, one.key), "the key");
+    check(one.certificate.split("BEGIN CERTIFICATE").len() == 3, "text");
+    // What is in sight stays in sight, and what is not does not come into it.
+    print(one.certificate);
+    file_put("localhost", folder + "/out.pem", one.certificate);
+    file_put("localhost", folder + "/out.key", one.key);
+}
+print(`names ${loaded[1].key.name} ${loaded[2].key.name}`);
+for source in [#{ certificate: "site.pem", key: "other.key" }, #{ certificate: "site.pem" }, #{ certificate: "missing" }] {
+    try { cert::load_files(source); print("wrong") } catch (error) { print(`told: ${error.message}`) }
+}
+"#;
+
+#[test]
+fn a_pair_is_loaded_from_wherever_it_is_and_its_key_is_never_recorded() {
+    let forge = Forge::chain();
+    let (site, key) = (forge.join(&["middle.pem", "leaf.pem"]), forge.read("leaf.key"));
+    let both = format!("{key}{site}");
+    let project = Project::new()
+        .file("site.pem", &site)
+        .file("leaf.key", &key)
+        .file("both.pem", &both)
+        .file("other.key", &forge.read("root.key"))
+        .variable("NLRUN_SECRET_SITE_KEY", &key)
+        .variable("NLRUN_SECRET_SITE_BOTH", &both)
+        .runbook(
+            "secret",
+            "import \"cert\" as cert;\nconst NEEDS = [\"secret.read\"];
+             let one = cert::load(#{ certificate: secret(\"site/both\") });
+             print(`whole ${one.subject} ${cert_matches(one.certificate, one.key)} ${one.key.name}`);",
+        )
+        .runbook("loads", LOADS);
+    let whole = project.args(["run", "secret"]).success().stdout;
+    assert!(whole.contains("whole CN=www.example.com true site/both"), "{whole}");
+    let folder = format!("folder={}", project.root().display());
+    let output = project.args(["run", "loads", "--set", &folder]).success();
+    for part in [
+        "names cert/key site/other",
+        "told: `cert_bundle` cannot use its `certificate`",
+        "is not that of the certificate",
+        "it holds no private key",
+        "cannot read `missing` in the project",
+    ] {
+        assert!(output.stdout.contains(part), "`{part}` is not in {}", output.stdout);
+    }
+    assert!(!output.stdout.contains("wrong\n"), "{}", output.stdout);
+    let first = |text: &str| text.lines().nth(1).unwrap().to_owned();
+    // A certificate is public: its first line is shown, and not taken for a part of the key.
+    assert!(output.stdout.contains(&first(&forge.read("leaf.pem"))), "{}", output.stdout);
+    assert_eq!(project.read("out.key"), key);
+    assert_eq!(project.read("out.pem"), forge.join(&["leaf.pem", "middle.pem"]));
+    let log = project.args(["log", "last", "--json"]).success().stdout;
+    let shown = project.args(["show", "last"]).success().stdout;
+    let database = std::fs::read(project.database()).unwrap();
+    for name in ["leaf.key", "root.key"] {
+        for line in forge.read(name).lines().filter(|line| !line.starts_with("-----")) {
+            assert!(
+                ![&output.stdout, &output.stderr, &log, &shown].iter().any(|text| text.contains(line)),
+                "{name}"
+            );
+            let is_there = |bytes: &[u8]| bytes.windows(line.len()).any(|part| part == line.as_bytes());
+            assert!(!is_there(&database), "{name} is in the database");
+        }
+    }
+    assert!(log.contains("«secret:cert/key»") || log.contains("secret:site/key"), "{log}");
+}
+
+/// A run that ended in the middle reads a secret file again: what is in the log is only its name.
+#[test]
+fn a_resumed_run_reads_a_secret_file_again() {
+    let forge = Forge::chain();
+    let text = r#"const NEEDS = ["project.read"];
+        let key = project_read("leaf.key", #{ secret: "site/key" });
+        print(`before ${key.name}`);
+        print(`same ${cert_matches(project_read("leaf.pem"), key)}`);"#;
+    let project = Project::new()
+        .file("leaf.pem", &forge.read("leaf.pem"))
+        .file("leaf.key", &forge.read("leaf.key"))
+        .runbook("reads", text);
+    let mut command = project.command(["run", "reads"]);
+    command.env("NLRUN_TEST_KILL_AFTER", "4").stdout(std::process::Stdio::null());
+    assert!(!command.status().unwrap().success());
+    let log = project.args(["log", "1", "--json"]).success().stdout;
+    assert!(log.contains("«secret:site/key»") && !log.contains("same"), "{log}");
+    let output = project.args(["resume", "1"]).success();
+    assert!(output.stdout.contains("same true"), "{output:?}");
 }

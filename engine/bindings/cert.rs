@@ -76,7 +76,8 @@ fn instant(call: &Call<'_>, value: &Dynamic) -> Result<Timestamp, Raise> {
     })
 }
 
-fn fields(certificate: &Certificate) -> Map {
+/// Returns what a certificate says, for scripts.
+pub(super) fn fields(certificate: &Certificate) -> Map {
     let names = certificate.names.iter().map(|name| Dynamic::from(name.to_string())).collect();
     let mut fields = Map::new();
     fields.insert("subject".into(), certificate.subject.clone().into());

@@ -9,16 +9,20 @@ mod call;
 mod cert;
 mod clock;
 mod control;
+mod dns;
 mod each;
 mod file;
+mod hidden;
 mod http;
 mod inventory;
 mod k8s;
 mod keep;
 mod outcome;
+mod ping;
 mod project;
 mod ssh;
 mod sudo;
+mod tls;
 mod value;
 mod wait;
 
@@ -58,14 +62,17 @@ pub const ALL: &[&Binding] = &[
     &control::BINDING,
     &clock::BINDING,
     &keep::BINDING,
+    &dns::BINDING,
     &each::BINDING,
     &file::BINDING,
     &http::BINDING,
     &inventory::BINDING,
     &k8s::BINDING,
+    &ping::BINDING,
     &project::BINDING,
     &cert::BINDING,
     &ssh::BINDING,
+    &tls::BINDING,
     &wait::BINDING,
 ];
 

@@ -3,12 +3,13 @@
 use rhai::Dynamic;
 use serde::Serialize;
 
-use crate::bindings::{Binding, Call, Function, Raise};
+use crate::bindings::{Binding, Call, Function, Raise, SecretValue, hidden};
 use crate::gate::permit::invalid;
 use crate::gate::sentence;
 use crate::gate::{Done, Effect, Permit, Seen};
 use crate::model::effect::{Kind, Target};
 use crate::model::event::Failure;
+use crate::model::secret::{Secret, SecretName};
 use crate::model::signature::{Param, Performs, Signature, Touches, Type};
 
 /// The most that a script may read: what it returns is part of the journal.
@@ -18,6 +19,8 @@ const MOST: usize = 1 << 20;
 #[derive(Serialize)]
 struct Read {
     path: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    secret: Option<SecretName>,
 }
 
 impl Effect for Read {
@@ -35,6 +38,9 @@ impl Effect for Read {
             let message = format!("`{}` has {} bytes; `project_read` reads 1 MiB", self.path, bytes.len());
             return Err(invalid(message));
         }
+        if let Some(name) = &self.secret {
+            hidden::learn(permit, name, &bytes)?;
+        }
         let text = String::from_utf8(bytes)
             .map_err(|_| invalid(format!("`{}` in the project is not text in UTF-8", self.path)))?;
         Ok(Done::ok(text))
@@ -42,7 +48,12 @@ impl Effect for Read {
 }
 
 fn project_read(call: &mut Call<'_>) -> Result<Dynamic, Raise> {
-    Ok(call.perform(&Read { path: call.string(0)? })?.into())
+    let secret = hidden::name(call)?;
+    let text = call.perform(&Read { path: call.string(0)?, secret: secret.clone() })?;
+    Ok(match secret {
+        Some(name) => Dynamic::from(SecretValue(Secret::new(name, text.into_bytes()))),
+        None => text.into(),
+    })
 }
 
 /// Files of the project.
@@ -53,9 +64,9 @@ pub const BINDING: Binding = Binding {
         signature: Signature {
             name: "project_read",
             params: &[Param { name: "path", ty: Type::LocalPath, optional: false }],
-            options: &[],
+            options: &[hidden::SECRET],
             required_options: &[],
-            returns: "Text.",
+            returns: "Text, or a secret with `secret: \"name\"`.",
             performs: Some(Performs { effect: "project.read", kind: Kind::Read, touches: Touches::Text(0) }),
             doc: "Reads a text file of the project, up to 1 MiB; the path is relative to the project.\n\nWhat leads out \
                   of the project is refused. A resumed run sees the text that it saw before.",

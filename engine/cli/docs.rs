@@ -281,6 +281,8 @@ fn need(signature: &Signature) -> Option<String> {
         Touches::Host => format!("{}:HOST", performs.effect),
         Touches::HostPath(_) => format!("{}:HOST:PATH", performs.effect),
         Touches::Cluster => format!("{}:CLUSTER/[NAMESPACE/]KIND/NAME", performs.effect),
+        Touches::Port => format!("{}:HOST:PORT", performs.effect),
+        Touches::HostOrName => format!("{}:HOST", performs.effect),
         Touches::Text(index) => {
             let name = signature.params.get(usize::from(index)).map_or("name", |param| param.name);
             format!("{}:{}", performs.effect, name.to_uppercase())

@@ -7,6 +7,7 @@ use crate::model::diagnostic::Diagnostic;
 use crate::model::inventory::PatternError;
 use crate::service::{ProjectError, ServiceError, new_plan};
 use crate::store::StoreError;
+use crate::world::tls::probe;
 
 /// Wrong usage or configuration (sysexits.h, `EX_USAGE`).
 pub(crate) const USAGE: u8 = 64;
@@ -67,7 +68,11 @@ impl Problem {
                     StoreError::PlanUsed(_) | StoreError::Held { .. } | StoreError::Over { .. },
                 )
                 | ServiceError::Locked { .. } => 3,
-                ServiceError::Store(_) | ServiceError::Unusable { .. } | ServiceError::Runtime(_) => 1,
+                ServiceError::Probe { fault: probe::Fault::Invalid { .. }, .. } => USAGE,
+                ServiceError::Store(_)
+                | ServiceError::Unusable { .. }
+                | ServiceError::Probe { .. }
+                | ServiceError::Runtime(_) => 1,
             },
         }
     }

@@ -1,6 +1,7 @@
 //! The proof that the gate let an effect through, and the only way to the world.
 
 mod k8s;
+mod probes;
 
 use std::fmt::Display;
 use std::sync::Arc;

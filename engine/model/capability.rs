@@ -6,6 +6,7 @@
 //! ssh.exec:@web               on hosts of the group, nested groups included
 //! file.put:edge-*:/etc/nginx/**   the path must match, too (`*` stops at `/`, `**` does not)
 //! http.get:https://*.example.com/**  URLs, without query; the same stars
+//! tls.probe:*.example.com:443  ports of hosts that need not be in the inventory
 //! file.*:@web                 every verb of the area
 //! *                           everything
 //! ```
@@ -70,6 +71,12 @@ impl FromStr for Capability {
                 .map(|glob| glob.compile_matcher())
                 .map_err(|_| CapabilityError::Glob { text: text.to_owned(), part: part.to_owned() })
         };
+        let rest = text.split_once(':').map_or("", |(_, rest)| rest);
+        if rest.starts_with('[') && rest.contains("]:") {
+            // A port of an address of version 6 (`tls.probe:[::1]:443`) is no host and no path, and its brackets are no class.
+            let name = Some(Name::Glob(glob(&globset::escape(rest))?));
+            return Ok(Self { text: text.to_owned(), verb: glob(verb)?, name, path: None });
+        }
         let name = match parts.next() {
             None | Some("") => None,
             Some("@") => return Err(CapabilityError::NoGroup(text.to_owned())),
@@ -196,6 +203,16 @@ mod tests {
             ("secret.read:db/*", "secret.read", Target::Named { name: "web/root".into() }, false),
             ("secret.read", "secret.read", Target::Named { name: "db/root".into() }, true),
             ("secret.read:*", "secret.read", Target::Named { name: "db/root".into() }, true),
+            (
+                "tls.probe:*.example.com:443",
+                "tls.probe",
+                Target::Named { name: "a.example.com:443".into() },
+                true,
+            ),
+            ("tls.probe:*:443", "tls.probe", Target::Named { name: "a.example.com:8443".into() }, false),
+            ("tls.probe:[::1]:443", "tls.probe", Target::Named { name: "[::1]:443".into() }, true),
+            ("tls.probe:[::1]:443", "tls.probe", Target::Named { name: "[::2]:443".into() }, false),
+            ("tls.probe:*", "tls.probe", Target::Named { name: "[::1]:443".into() }, true),
         ];
         for (text, verb, target, expected) in cases {
             let capability: Capability = text.parse().expect(text);

@@ -13,6 +13,7 @@ pub mod k8s;
 pub mod nearest;
 pub mod parameter;
 pub mod plan;
+pub mod port;
 pub mod run;
 pub mod runbook;
 pub mod secret;

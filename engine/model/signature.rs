@@ -80,6 +80,10 @@ pub enum Touches {
     Text(u8),
     /// Something below the cluster in argument 0.
     Cluster,
+    /// The host in argument 0, which need not be in the inventory, and the port in argument 1.
+    Port,
+    /// The host in argument 0, or the name or address there.
+    HostOrName,
 }
 
 /// The effect behind a function.

@@ -3,6 +3,7 @@
 /// Every script of `stdlib/` with its path below it, sorted by path.
 pub const STDLIB: &[(&str, &str)] = &[
     ("apt.rhai", include_str!("../../stdlib/apt.rhai")),
+    ("cert.rhai", include_str!("../../stdlib/cert.rhai")),
     ("dnf.rhai", include_str!("../../stdlib/dnf.rhai")),
     ("facts.rhai", include_str!("../../stdlib/facts.rhai")),
     ("health.rhai", include_str!("../../stdlib/health.rhai")),

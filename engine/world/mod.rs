@@ -2,6 +2,7 @@
 
 pub mod clerk;
 pub mod clock;
+pub mod dns;
 pub mod editor;
 pub mod endpoint;
 pub mod files;
@@ -12,10 +13,12 @@ pub mod inventory;
 pub mod k8s;
 pub mod local;
 pub mod machine;
+pub mod ping;
 pub mod project;
 pub mod secrets;
 pub mod shell;
 pub mod ssh;
+pub mod tls;
 pub mod transport;
 
 use std::sync::Arc;

@@ -169,6 +169,30 @@ fn sections(bytes: &[u8]) -> Result<Vec<Section<'_>>, Error> {
     }
 }
 
+/// Returns a text without its certificates, which are public: what is left may be secret.
+pub fn without_certificates(bytes: &[u8]) -> Zeroizing<Vec<u8>> {
+    let mut rest = Zeroizing::new(Vec::with_capacity(bytes.len()));
+    let mut is_inside = false;
+    let is_certificate = |label: Option<String>| label.is_some_and(|label| label.ends_with("CERTIFICATE"));
+    for line in bytes.split_inclusive(|byte| *byte == b'\n') {
+        let text = line.trim_ascii();
+        is_inside |= is_certificate(marker(text, b"-----BEGIN "));
+        if !is_inside {
+            rest.extend_from_slice(line);
+        }
+        // Whatever else ends, or begins, ends it, too: a damaged certificate must not hide the key behind it.
+        if marker(text, b"-----END ").is_some() {
+            is_inside = false;
+        } else if is_inside
+            && marker(text, b"-----BEGIN ").is_some_and(|label| !label.ends_with("CERTIFICATE"))
+        {
+            is_inside = false;
+            rest.extend_from_slice(line);
+        }
+    }
+    rest
+}
+
 /// Reads the label of a line that begins or ends a section.
 fn marker(line: &[u8], begin: &[u8]) -> Option<String> {
     let label = line.strip_prefix(begin)?.strip_suffix(b"-----")?;
@@ -225,6 +249,26 @@ mod tests {
         .collect();
         assert_eq!(Bundle::read(&rubbish).unwrap_err(), Error::Nothing);
         assert!(matches!(Bundle::read(&vec![b'x'; MOST + 1]).unwrap_err(), Error::TooLarge { .. }));
+    }
+
+    #[test]
+    fn what_is_no_certificate_is_left() {
+        let (cert, key) = (
+            "-----BEGIN CERTIFICATE-----\nQUFB\n-----END CERTIFICATE-----\n",
+            "-----BEGIN PRIVATE KEY-----\nS0VZ\n-----END PRIVATE KEY-----\n",
+        );
+        let cut = "-----BEGIN CERTIFICATE-----\nQUFB\n";
+        for (text, expected) in [
+            (cert.to_owned(), String::new()),
+            (format!("{cert}{key}{cert}"), key.to_owned()),
+            (format!("{key}{cert}"), key.to_owned()),
+            (format!("{cut}{key}"), key.to_owned()),
+            (format!("{cert}{key}").replace('\n', "\r\n"), key.replace('\n', "\r\n")),
+            ("hunter2".to_owned(), "hunter2".to_owned()),
+            (String::new(), String::new()),
+        ] {
+            assert_eq!(without_certificates(text.as_bytes()).as_slice(), expected.as_bytes(), "{text}");
+        }
     }
 
     #[test]

@@ -16,14 +16,14 @@ mod signature;
 
 use base16ct::lower::encode_string as hex;
 
-pub use bundle::{Bundle, MOST};
+pub use bundle::{Bundle, MOST, without_certificates};
 pub use certificate::Certificate;
 pub use check::{Expected, Finding, Severity, check};
 pub use curve::Curve;
 pub use error::Error;
 pub use key::{KeyKind, PrivateKey, PublicKey};
 pub use name::{Name, covers};
-pub use order::Order;
+pub use order::{Order, pem};
 pub use pair::{Pair, Was};
 pub use signature::Verdict;
 

@@ -91,6 +91,11 @@ impl Order {
     }
 }
 
+/// Writes one certificate as PEM, whatever it holds.
+pub fn pem(der: &[u8]) -> String {
+    section("CERTIFICATE", der).to_string()
+}
+
 fn section(label: &str, der: &[u8]) -> Zeroizing<String> {
     let mut base64 = Zeroizing::new(String::with_capacity(der.len().div_ceil(3) * 4));
     STANDARD.encode_string(der, &mut base64);

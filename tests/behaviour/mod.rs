@@ -4,6 +4,7 @@
 mod cancel;
 mod control;
 mod crash;
+mod dns;
 mod doubt;
 mod failure;
 mod file;
@@ -14,10 +15,12 @@ mod http;
 mod input;
 mod output;
 mod permission;
+mod ping;
 mod plan;
 mod replay;
 mod secrets;
 mod terminal;
+mod tls;
 mod wait;
 
 use std::collections::BTreeMap;

@@ -1,12 +1,14 @@
-//! Builders: a project in a temporary folder, certificates, a terminal, a real `sshd`, a faulty SSH server, HTTP servers,
-//! a Kubernetes cluster.
+//! Builders: a project in a temporary folder, certificates, a terminal, a real `sshd`, a faulty SSH server, HTTP, TLS and DNS
+//! servers, a Kubernetes cluster.
 pub mod account;
 pub mod certificates;
 pub mod dropbear;
 pub mod faulty;
 pub mod kube;
+pub mod names;
 pub mod processes;
 pub mod project;
 pub mod sshd;
 pub mod terminal;
+pub mod tls;
 pub mod web;

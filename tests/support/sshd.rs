@@ -244,6 +244,12 @@ pub fn free_port() -> u16 {
     TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
 }
 
+/// Ports that were free a moment ago; no two are the same, as those of one call after another may be.
+pub fn free_ports<const N: usize>() -> [u16; N] {
+    let held = [(); N].map(|()| TcpListener::bind(("127.0.0.1", 0)).unwrap());
+    held.map(|listener| listener.local_addr().unwrap().port())
+}
+
 /// Makes a key pair without a passphrase, unless the arguments name one.
 pub fn keygen(path: &Path, arguments: &[&str]) {
     let mut command = Command::new("ssh-keygen");

@@ -18,7 +18,7 @@ use parking_lot::Mutex;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, date_time_ymd};
 use sha2::{Digest as _, Sha256};
 
-use super::sshd::{answers, free_port};
+use super::sshd::{answers, free_ports};
 
 /// A server whose answers a test writes, byte by byte.
 pub struct Web {
@@ -130,7 +130,7 @@ impl Nginx {
         let folder = tempfile::Builder::new().prefix("nlrun-nginx-").tempdir().unwrap();
         let at = folder.path();
         certificates(at);
-        let ports = [free_port(), free_port(), free_port(), free_port()];
+        let ports = free_ports();
         let mut servers = String::new();
         for (port, name) in ports.iter().zip(["right", "expired", "other", ""]) {
             let tls = if name.is_empty() {

@@ -56,7 +56,7 @@ pub const BINDING: Binding = Binding {
                 params: &[HOST, PATH],
                 options: read::READ,
                 required_options: &[],
-                returns: "Text, or bytes with `blob: true`.",
+                returns: "Text, bytes with `blob: true`, or a secret with `secret: \"name\"`.",
                 performs: Some(performs("file.read", Kind::Read)),
                 doc: "Reads a file; one that does not exist is a failure.",
                 example: r#"print(file_read("localhost", "/etc/hostname").trim());"#,

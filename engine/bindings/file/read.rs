@@ -12,12 +12,13 @@ use crate::bindings::file::probe::{Ask, Known, Type};
 use crate::bindings::file::put::file_path;
 use crate::bindings::file::remote::Place;
 use crate::bindings::sudo::{Become, SUDO, SUDO_PASSWORD};
-use crate::bindings::{Call, Raise, to_dynamic};
+use crate::bindings::{Call, Raise, SecretValue, hidden, to_dynamic};
 use crate::gate::permit::invalid;
 use crate::gate::{Done, Effect, Kept, Permit, Seen};
 use crate::model::effect::{Kind, Target};
 use crate::model::event::Failure;
 use crate::model::inventory::Host;
+use crate::model::secret::{Secret, SecretName};
 use crate::model::signature::{self, Opt};
 
 /// Bytes that a script may read unless `max_bytes` says otherwise.
@@ -89,6 +90,8 @@ struct Read {
     #[serde(skip_serializing_if = "Become::is_login")]
     sudo: Become,
     max_bytes: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    secret: Option<SecretName>,
     #[serde(skip)]
     is_blob: bool,
 }
@@ -114,6 +117,9 @@ impl Effect for Read {
 
     async fn perform(&self, permit: &Permit<'_>, _seen: &Seen<Content>) -> Result<Done<Content>, Failure> {
         let (data, real) = content(&self.place, permit, self.max_bytes, "`max_bytes`").await?;
+        if let Some(name) = &self.secret {
+            hidden::learn(permit, name, &data)?;
+        }
         permit.keep("out", &data).await?;
         Ok(Done::ok(Content { bytes: data.len() as u64, real, data }))
     }
@@ -201,11 +207,15 @@ pub(super) fn file_read(call: &mut Call<'_>) -> Result<Dynamic, Raise> {
     let path = file_path(call, 1)?;
     let max_bytes = call.option_int("max_bytes", 0)?.map_or(MOST, |bytes| bytes as usize);
     let is_blob = call.option_bool("blob", false)?;
+    let secret = hidden::name(call)?;
     let make = |call: &Call<'_>, host: &Arc<Host>| {
         let place = place(call, host, path.clone(), Read::NAME)?;
-        Ok(Read { sudo: place.sudo.clone(), place, max_bytes, is_blob })
+        Ok(Read { sudo: place.sudo.clone(), place, max_bytes, secret: secret.clone(), is_blob })
     };
     each_host(call, make, |read, answer, _| {
+        if let Some(name) = &read.secret {
+            return Ok(Dynamic::from(SecretValue(Secret::new(name.clone(), answer.data))));
+        }
         if read.is_blob {
             return Ok(Dynamic::from_blob(answer.data));
         }
@@ -257,6 +267,7 @@ pub(super) const READ: &[Opt] = &[
         doc: "The largest file that is read, in bytes; 4 MiB by default.",
     },
     Opt { name: "blob", ty: signature::Type::Bool, doc: "Return bytes instead of text." },
+    hidden::SECRET,
     SUDO,
     SUDO_PASSWORD,
     PARALLEL_OPTION,

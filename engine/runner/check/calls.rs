@@ -6,6 +6,7 @@ use rhai::{Expr, FnCallExpr, Position};
 
 use crate::model::diagnostic::Diagnostic;
 use crate::model::nearest::{did_you_mean, nearest};
+use crate::model::port::{self, Port};
 use crate::model::signature::{Opt, Signature, Touches, Type};
 use crate::model::url;
 use crate::runner::check::expressions::captures;
@@ -262,6 +263,19 @@ impl<'a> Walker<'a> {
                     // The gate compares URLs in their plain form.
                     Target::Named(url::name(&text).unwrap_or(text))
                 }),
+                Touches::Port => match (path(0), arguments.known.get(1)) {
+                    (Some(host), Some(Known::Int(number))) => u16::try_from(*number)
+                        .ok()
+                        .and_then(|number| Port::new(&host, number).ok())
+                        .map_or(Target::Unknown { path: None }, |port| Target::Named(port.name())),
+                    _ => Target::Unknown { path: None },
+                },
+                Touches::HostOrName => match path(0) {
+                    Some(name) if !self.context.names.host(&name) => {
+                        port::host(&name).map_or(Target::Unknown { path: None }, Target::Named)
+                    }
+                    _ => hosts(arguments.known.first(), None),
+                },
             };
             self.performs(performs.effect, target, at, signature.name.len());
         }

@@ -7,8 +7,9 @@ use rustls::CertificateError;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-use super::CONNECT_TIMEOUT;
 use super::tls::OtherPin;
+use super::{CONNECT_TIMEOUT, TlsCause};
+use crate::world::tls::judged;
 
 /// Why there is no answer. Each variant is a different result for the operator.
 #[derive(Debug, Clone, thiserror::Error, Serialize, Deserialize, PartialEq)]
@@ -69,28 +70,6 @@ pub enum Fault {
     Cancelled,
 }
 
-/// Which part of a trusted connection failed.
-#[derive(Debug, Clone, Copy, Serialize, Deserialize, PartialEq, Eq)]
-#[serde(rename_all = "snake_case")]
-pub enum TlsCause {
-    /// Nobody who is trusted signed the certificate.
-    UnknownIssuer,
-    /// The certificate is no longer valid.
-    Expired,
-    /// The certificate is not valid yet.
-    NotYetValid,
-    /// The certificate is for other names.
-    NameMismatch,
-    /// The certificate is not the pinned one.
-    OtherPin,
-    /// The certificate is wrong in another way.
-    Certificate,
-    /// The two sides found no common way, or the other does not speak TLS.
-    Handshake,
-    /// This side could not be prepared: no authorities on this machine, for instance.
-    Setup,
-}
-
 impl Fault {
     /// Reads the client's error, whose own text would show the URL's query.
     pub(super) fn of(error: &reqwest::Error, url: &Url) -> Self {
@@ -132,32 +111,13 @@ impl Fault {
 }
 
 pub(in crate::world) fn of_tls(error: &rustls::Error) -> Fault {
-    use CertificateError as C;
-    let rustls::Error::InvalidCertificate(wrong) = error else {
-        return Fault::Tls { cause: TlsCause::Handshake, reason: error.to_string() };
-    };
-    let (cause, reason) = match wrong {
-        C::UnknownIssuer => (
-            TlsCause::UnknownIssuer,
-            "nobody who is trusted signed the server's certificate (`ca` names another authority)".to_owned(),
-        ),
-        C::Expired | C::ExpiredContext { .. } => (TlsCause::Expired, told("has expired", wrong)),
-        C::NotValidYet | C::NotValidYetContext { .. } => {
-            (TlsCause::NotYetValid, told("is not valid yet", wrong))
-        }
-        C::NotValidForName | C::NotValidForNameContext { .. } => {
-            (TlsCause::NameMismatch, told("is for other names", wrong))
-        }
-        C::Other(other) if other.0.downcast_ref::<OtherPin>().is_some() => {
-            (TlsCause::OtherPin, other.0.to_string())
-        }
-        other => (TlsCause::Certificate, told("is not accepted", other)),
-    };
+    if let rustls::Error::InvalidCertificate(CertificateError::Other(other)) = error
+        && other.0.downcast_ref::<OtherPin>().is_some()
+    {
+        return Fault::Tls { cause: TlsCause::OtherPin, reason: other.0.to_string() };
+    }
+    let (cause, reason) = judged(error);
     Fault::Tls { cause, reason }
-}
-
-fn told(what: &str, wrong: &CertificateError) -> String {
-    format!("the server's certificate {what}: {wrong}")
 }
 
 /// Finds an error of one type among the causes; those that an `io::Error` carries count, too.

@@ -18,8 +18,10 @@ use url::Url;
 use zeroize::Zeroizing;
 
 pub use client::Http;
-pub use fault::{Fault, TlsCause};
+pub use fault::Fault;
 pub(in crate::world) use fault::{find, innermost, of_tls};
+
+pub use crate::world::tls::TlsCause;
 
 /// How long a connection may take, TLS included.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);

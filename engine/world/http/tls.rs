@@ -1,12 +1,9 @@
 //! Whose certificates are accepted: the machine's authorities, given ones, or one certificate by its hash.
 
 use std::fmt;
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 
-use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
-use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, Error, OtherError, RootCertStore, SignatureScheme,
@@ -14,44 +11,21 @@ use rustls::{
 use sha2::{Digest as _, Sha256};
 
 use super::{Fault, TlsCause, Trust};
-
-/// The one provider of cryptography, named wherever one is wanted, so that no other can become the default.
-static PROVIDER: LazyLock<Arc<CryptoProvider>> =
-    LazyLock::new(|| Arc::new(rustls::crypto::ring::default_provider()));
+use crate::world::tls;
 
 /// Returns the settings for a connection; without trust, for plain HTTP, none is made.
 pub(super) fn config(trust: Option<&Trust>) -> Result<ClientConfig, Fault> {
     let setup = |error: Error| Fault::Tls { cause: TlsCause::Setup, reason: error.to_string() };
-    let builder = ClientConfig::builder_with_provider(PROVIDER.clone())
-        .with_safe_default_protocol_versions()
-        .map_err(setup)?;
+    let builder = tls::client().map_err(setup)?;
     let verifier: Arc<dyn ServerCertVerifier> = match trust {
-        Some(Trust::System) => {
-            Arc::new(rustls_platform_verifier::Verifier::new(PROVIDER.clone()).map_err(setup)?)
-        }
-        Some(Trust::Roots(pem)) => roots(pem)?,
+        Some(Trust::System) => tls::system().map_err(setup)?,
+        Some(Trust::Roots(pem)) => tls::roots(pem).map_err(|reason| Fault::Invalid { reason })?,
         Some(Trust::Pin(hash)) => Arc::new(Pinned(*hash)),
         None => return Ok(builder.with_root_certificates(RootCertStore::empty()).with_no_client_auth()),
     };
     let mut config = builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth();
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(config)
-}
-
-fn roots(pem: &[u8]) -> Result<Arc<WebPkiServerVerifier>, Fault> {
-    let wrong =
-        |reason: String| Fault::Invalid { reason: format!("`ca` holds no certificate authority: {reason}") };
-    let mut store = RootCertStore::empty();
-    for certificate in CertificateDer::pem_slice_iter(pem) {
-        let certificate = certificate.map_err(|error| wrong(error.to_string()))?;
-        store.add(certificate).map_err(|error| wrong(error.to_string()))?;
-    }
-    if store.is_empty() {
-        return Err(wrong("no `BEGIN CERTIFICATE` in it".to_owned()));
-    }
-    WebPkiServerVerifier::builder_with_provider(store.into(), PROVIDER.clone())
-        .build()
-        .map_err(|error| wrong(error.to_string()))
 }
 
 /// Accepts one certificate, whoever signed it, whatever names and dates it holds.
@@ -96,7 +70,7 @@ impl ServerCertVerifier for Pinned {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls12_signature(message, certificate, signed, &PROVIDER.signature_verification_algorithms)
+        tls::proved12(message, certificate, signed)
     }
 
     fn verify_tls13_signature(
@@ -105,10 +79,10 @@ impl ServerCertVerifier for Pinned {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(message, certificate, signed, &PROVIDER.signature_verification_algorithms)
+        tls::proved13(message, certificate, signed)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        PROVIDER.signature_verification_algorithms.supported_schemes()
+        tls::schemes()
     }
 }
