@@ -257,7 +257,9 @@ fn test(context: &Context, project: &Project, names: &[SecretName]) -> Result<u8
 
 fn fail(context: &Context, what: &str, trouble: &Trouble) {
     let out = &context.out;
-    out.line(&format!("{}  {}: {}", out.data.red("fail"), safe(what), safe(&trouble.text)));
+    // An error of a server begins with its address.
+    let text = trouble.text.strip_prefix(what).map_or_else(|| format!(": {}", trouble.text), str::to_owned);
+    out.line(&format!("{}  {}{}", out.data.red("fail"), safe(what), safe(&text)));
     if let Some(hint) = &trouble.hint {
         out.line(&format!("      {}", out.data.dim(&safe(hint))));
     }

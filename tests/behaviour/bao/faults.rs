@@ -197,3 +197,29 @@ fn a_server_with_tls_is_trusted_by_its_authority_or_its_certificate() {
     let (_, seen) = text.split_once("its SHA-256 is ").unwrap();
     assert_eq!(tested(&format!("pin: '{seen}'"), "UNUSED")["ok"], true);
 }
+
+#[test]
+fn a_server_that_refuses_or_is_gone_is_not_asked_again_for_each_secret() {
+    let count =
+        |web: &Web, start: &str| web.requests().iter().filter(|request| request.starts_with(start)).count();
+    let names = ["secrets", "test", "a/b", "c/d", "e/f", "--json"];
+    let standby = Web::says("429 Too Many Requests", r#"{"sealed":false,"standby":true}"#);
+    let gone = project(&standby.url(""), "", "").variable("BAO_TOKEN", "s.any");
+    let output = call(&gone, names).ends(1);
+    assert!(output.json_lines().iter().all(|line| line["error"].as_str().unwrap().contains("is a standby")));
+    assert_eq!(count(&standby, "GET"), 1);
+
+    let refuses = answers(
+        b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 40\r\n\r\n{\"errors\":[\"invalid role or secret ID\"]}",
+    );
+    let auth = "mount: secret, auth: {approle: {role_id: r, secret_id_env: SID}}";
+    let locked = project(&refuses.url(""), auth, "").variable("SID", "wrong-secret-id");
+    let output = call(&locked, names).ends(1);
+    assert!(
+        output
+            .json_lines()
+            .iter()
+            .all(|line| line["error"].as_str().unwrap().contains("invalid role or secret ID"))
+    );
+    assert_eq!(count(&refuses, "POST"), 1);
+}

@@ -21,6 +21,8 @@ use crate::world::http::{self, Fault, Http, Reply, Trust};
 
 /// How long an answer may take.
 const TIMEOUT: Duration = Duration::from_secs(30);
+/// How long nobody looks again for a server after none was found.
+const ANEW: Duration = Duration::from_secs(10);
 /// More than any secret has: OpenBao itself takes no more than 32 MiB, and KV a good deal less.
 const MOST_BYTES: usize = 4 * 1024 * 1024;
 
@@ -87,14 +89,21 @@ impl Answer {
     }
 }
 
+/// The server that is asked, once one was found.
+#[derive(Default)]
+struct Active {
+    server: Option<usize>,
+    /// Why none was found, and when.
+    failed: Option<(Instant, Arc<Error>)>,
+}
+
 /// The servers of one source.
 pub(super) struct Client {
     http: Http,
     servers: Vec<Url>,
     trust: Trust,
     pub(super) namespace: Option<String>,
-    /// The server that is asked, once one was found.
-    active: Mutex<Option<usize>>,
+    active: Mutex<Active>,
     ear: Ear,
 }
 
@@ -125,7 +134,7 @@ impl Client {
             servers,
             trust: trust(config, place)?,
             namespace,
-            active: Mutex::new(None),
+            active: Mutex::default(),
             ear,
         })
     }
@@ -150,8 +159,8 @@ impl Client {
         };
         {
             let mut active = self.active.lock().await;
-            if *active == Some(server) {
-                *active = None;
+            if active.server == Some(server) {
+                active.server = None;
             }
         }
         let other = self.active().await?;
@@ -162,8 +171,14 @@ impl Client {
     /// Returns the first server that is active.
     async fn active(&self) -> Result<usize, Error> {
         let mut active = self.active.lock().await;
-        if let Some(server) = *active {
+        if let Some(server) = active.server {
             return Ok(server);
+        }
+        // Two hundred hosts that want a password each must not wait for a server that is gone one after the other.
+        if let Some((at, error)) = &active.failed
+            && at.elapsed() < ANEW
+        {
+            return Err(Error::Again(error.clone()));
         }
         let mut passed = Vec::new();
         for server in 0..self.servers.len() {
@@ -173,16 +188,18 @@ impl Client {
                         let other = told(&self.servers[server]);
                         self.ear.warn(format!("{error}; `{other}` is asked instead"));
                     }
-                    *active = Some(server);
+                    active.server = Some(server);
                     return Ok(server);
                 }
                 Err(error) => passed.push(error),
             }
         }
-        Err(match passed.len() {
+        let error = Arc::new(match passed.len() {
             1 => passed.remove(0),
             _ => Error::NoneActive(passed),
-        })
+        });
+        active.failed = Some((Instant::now(), error.clone()));
+        Err(Error::Again(error))
     }
 
     async fn health(&self, server: usize) -> Result<(), Error> {

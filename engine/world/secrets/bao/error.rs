@@ -1,6 +1,7 @@
 //! Why a server gave no secret, told apart as operators need it.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use super::super::key;
 use crate::model::nearest::nearest;
@@ -214,6 +215,9 @@ pub enum Error {
         /// What is not there.
         lacks: &'static str,
     },
+    /// What another question has met a moment ago.
+    #[error(transparent)]
+    Again(Arc<Error>),
     /// A thread that asked ended early.
     #[error("the question to OpenBao was interrupted")]
     Interrupted,
@@ -223,6 +227,7 @@ impl Error {
     /// Whether no server could be used, so that nobody knows what it would have said.
     pub fn is_out_of_reach(&self) -> bool {
         match self {
+            Self::Again(error) => error.is_out_of_reach(),
             Self::Unreachable { fault, .. } => {
                 !matches!(fault, http::Fault::Tls { .. } | http::Fault::Invalid { .. })
             }
@@ -244,7 +249,11 @@ impl Error {
     /// Returns what to do about it.
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
+            Self::Again(error) => return error.hint(),
             Self::NoAddress => "give `address` in nlrun.yaml, or set BAO_ADDR",
+            Self::Unreachable {
+                fault: http::Fault::Tls { cause: http::TlsCause::Handshake, .. }, ..
+            } => "does that port speak TLS? an address without begins with `http://`",
             Self::Unreachable { fault: http::Fault::Tls { .. }, .. } => {
                 "`ca` names the authority that signed the server's certificate, `pin` the certificate"
             }

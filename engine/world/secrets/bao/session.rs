@@ -46,6 +46,8 @@ struct State {
     parameters: Option<Arc<Parameters>>,
     /// Whether the server has refused a request that carried the login.
     logs_in: bool,
+    /// Why a login was refused: one is enough, for servers lock out who tries too often.
+    refused: Option<Arc<Error>>,
 }
 
 /// Something on the server that ends with the run.
@@ -168,6 +170,9 @@ impl Session {
             let late = std::mem::take(&mut *self.owed.lock());
             let reason = format!("no answer within {} s", PATIENCE.as_secs());
             left.extend(late.iter().filter_map(|owed| owed.left(&reason)));
+            if late.is_empty() && self.state.try_lock().is_err() {
+                left.push(format!("a login at OpenBao is not ended ({reason}); it ends by itself"));
+            }
         }
         left
     }
@@ -216,8 +221,21 @@ impl Session {
         Ok(held)
     }
 
-    /// Reads the token, or logs in.
+    /// Reads the token, or logs in; what has failed once is not tried again.
     async fn take(self: &Arc<Self>, state: &mut State) -> Result<Proof, Error> {
+        if let Some(error) = &state.refused {
+            return Err(Error::Again(error.clone()));
+        }
+        match self.try_take(state).await {
+            Err(error) if !error.is_out_of_reach() => {
+                let error = state.refused.insert(Arc::new(error));
+                Err(Error::Again(error.clone()))
+            }
+            done => done,
+        }
+    }
+
+    async fn try_take(self: &Arc<Self>, state: &mut State) -> Result<Proof, Error> {
         if let Method::Token(origin) = &self.auth.method {
             let token = Arc::new(self.read_token(origin.as_ref()).await?);
             return Ok(Proof::Token(token));
