@@ -45,7 +45,7 @@ impl Secrets {
                 Source::Bao(_) => match &opened.bao {
                     Some(bao) => {
                         let answer = bao.identity().await.map(|found| {
-                            identity = Some(found);
+                            identity = found;
                             None
                         });
                         (bao.in_words(), answer.map_err(Fault::from))

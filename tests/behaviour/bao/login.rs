@@ -41,6 +41,37 @@ fn a_given_token_is_used_and_never_ended() {
 }
 
 #[test]
+fn a_token_that_may_not_know_itself_is_a_token_for_all_that() {
+    let Some(bao) = bao::shared() else { return };
+    bao.put("shy/db", json!({ "password": "of-the-shy" }));
+    bao.does("PUT", "sys/policies/acl/shy", json!({ "policy": reads("shy") }));
+    let wish = json!({ "policies": ["shy"], "no_default_policy": true });
+    let token =
+        bao.does("POST", "auth/token/create", wish)["auth"]["client_token"].as_str().unwrap().to_owned();
+    let project = project(&bao.address(), "mount: secret", "").variable("BAO_TOKEN", &token);
+    let lines = call(&project, ["secrets", "test", "shy/db/password", "--json"]).success().json_lines();
+    assert_eq!((&lines[0]["ok"], &lines[0]["identity"]), (&json!(true), &Value::Null));
+    assert_eq!(lines[1]["bytes"], 10);
+    let text = trouble(&project, "other/x");
+    assert!(text.contains("OpenBao denies read `secret/data/other` to this login"), "{text}");
+    // Nor does a login without that right log in again for each refusal.
+    let (role, secret) = bao.role("shy", &reads("shy"), &json!({ "token_no_default_policy": true }));
+    let between = bao.between(|_| false);
+    let auth = format!("mount: secret, auth: {{approle: {{role_id: {role}, secret_id_env: SID}}}}");
+    let project = super::project(&between.url(""), &auth, "").variable("SID", &secret);
+    let output =
+        call(&project, ["secrets", "test", "other/a", "other/b", "shy/db/password", "--json"]).ends(1);
+    assert_eq!(output.json_lines()[3]["ok"], true, "{output:?}");
+    let logins = between.requests().iter().filter(|request| request.contains("/login ")).count();
+    assert_eq!(logins, 1);
+    assert_eq!(bao.tokens_of("shy"), 2, "the given token, and the login that may not end itself");
+    assert!(
+        output.stderr.contains("the login token of OpenBao is not revoked (403 permission denied)"),
+        "{output:?}"
+    );
+}
+
+#[test]
 fn a_token_that_ends_in_the_middle_is_replaced_once() {
     let Some(bao) = bao::shared() else { return };
     bao.put("middle/a", json!({ "x": "before-the-end" }));

@@ -97,8 +97,8 @@ impl Bao {
         Ok(Value { bytes: found.bytes, version: document.version, form: found.form })
     }
 
-    /// Logs in and returns who that is.
-    pub(super) async fn identity(&self) -> Result<Identity, Error> {
+    /// Logs in and returns who that is, where the login may know itself.
+    pub(super) async fn identity(&self) -> Result<Option<Identity>, Error> {
         self.session()?.identity().await
     }
 

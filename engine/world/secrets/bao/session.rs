@@ -121,10 +121,14 @@ impl Session {
         self.state.lock().await.logs_in = true;
     }
 
-    /// Logs in, even where requests carry the login, and returns who that is.
-    pub(super) async fn identity(self: &Arc<Self>) -> Result<Identity, Error> {
+    /// Logs in, even where requests carry the login, and returns who that is; `None` where it may not know itself.
+    pub(super) async fn identity(self: &Arc<Self>) -> Result<Option<Identity>, Error> {
         self.log_in_from_here().await;
-        let (answer, _) = self.call("GET", "auth/token/lookup-self", None).await?;
+        let proof = self.proof().await?;
+        let answer = self.client.ask("GET", "auth/token/lookup-self", None, &proof).await?;
+        if answer.names_policies() {
+            return Ok(None);
+        }
         if answer.status != 200 {
             return Err(Error::BadToken);
         }
@@ -136,7 +140,7 @@ impl Session {
         policies.sort();
         policies.dedup();
         let ttl = answer.data["ttl"].as_u64().filter(|ttl| *ttl > 0).map(Duration::from_secs);
-        Ok(Identity { name: text("display_name"), policies, ttl })
+        Ok(Some(Identity { name: text("display_name"), policies, ttl }))
     }
 
     /// Notes a lease, renews it while the run lives, and gives it back at its end.
@@ -286,7 +290,8 @@ impl Session {
 
     /// Whether the server still knows a token.
     async fn is_alive(&self, proof: &Proof) -> Result<bool, Error> {
-        Ok(self.client.ask("GET", "auth/token/lookup-self", None, proof).await?.status == 200)
+        let answer = self.client.ask("GET", "auth/token/lookup-self", None, proof).await?;
+        Ok(answer.status == 200 || answer.names_policies())
     }
 
     /// Gets another token in place of one that was refused; `false` where it is the policies that refuse.
