@@ -24,7 +24,7 @@ pub use prepare::{Prepared, Wanted, prepare, prepare_own};
 pub use probe::look;
 pub use project::{Config, Place, Project, ProjectError, Retention, StateConfig, parse_size, scripts};
 pub use resume::{Decision, new_plan, remedy};
-pub use secrets::{Begun, SecretsError};
+pub use secrets::{Begun, SecretAnswer, SecretsError, SourceAnswer, Tested, Told, Trouble};
 
 use crate::model::diagnostic::Diagnostic;
 use crate::model::runbook::ParameterError;

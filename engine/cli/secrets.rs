@@ -9,11 +9,12 @@ use zeroize::Zeroizing;
 
 use crate::cli::Context;
 use crate::cli::check::count;
+use crate::cli::diagnostic::safe;
 use crate::cli::problem::Problem;
 use crate::cli::table::{Cell, Table};
 use crate::gate::sentence;
 use crate::model::secret::SecretName;
-use crate::service::{Project, SecretsError};
+use crate::service::{Project, SecretAnswer, SecretsError, SourceAnswer, Trouble};
 use crate::world::secrets::Presence;
 use crate::world::{editor, secrets::key};
 
@@ -52,12 +53,19 @@ enum SecretsVerb {
     ///
     /// The text exists in memory only, and what the editor leaves behind is overwritten.
     Edit,
-    /// Ask for secrets as a run would, and say whether there was an answer
+    /// Ask sources and secrets as a run would, and say what answered, but no value
     ///
-    /// Ends with code 1 when one has no value. With --json, one object a name: `name ok error`.
+    /// Tells of each source whether it can be asked and who it takes you for, and of each secret its length and version. Logins are given
+    /// back at the end. Ends with code 1 when a source cannot be asked or a secret has no value. With --json, one object a source,
+    /// `source ok names identity error hint`, then one a name, `name ok bytes version form error hint`.
+    #[command(
+        after_help = "Examples:\n  nlrun secrets test\n  nlrun secrets test ci/db/password ci/db/user\n  \
+                            nlrun secrets test --json | jq 'select(.ok | not)'"
+    )]
     Test {
-        /// A name [default: all that are known]
-        name: Option<SecretName>,
+        /// Names [default: all that are known]
+        #[arg(value_name = "NAME")]
+        names: Vec<SecretName>,
     },
     /// Make a key and an empty encrypted file
     Init {
@@ -83,7 +91,7 @@ pub(crate) fn secrets(context: &Context, options: &SecretsOptions) -> Result<u8,
             out.word(&format!("`{name}` is gone from `{}`", path.display()));
         }
         SecretsVerb::Edit => edit(context, &project, file)?,
-        SecretsVerb::Test { name } => return test(context, &project, name.as_ref()),
+        SecretsVerb::Test { names } => return test(context, &project, names),
         SecretsVerb::Init { key } => init(context, &project, file, key.as_deref())?,
     }
     Ok(0)
@@ -177,34 +185,84 @@ fn again(context: &Context) -> bool {
     read.is_ok_and(|bytes| bytes > 0) && !answer.trim().eq_ignore_ascii_case("n")
 }
 
-fn test(context: &Context, project: &Project, name: Option<&SecretName>) -> Result<u8, Problem> {
+fn test(context: &Context, project: &Project, names: &[SecretName]) -> Result<u8, Problem> {
     let out = &context.out;
-    let names: Vec<SecretName> = if let Some(name) = name {
-        vec![name.clone()]
-    } else {
+    let names: Vec<SecretName> = if names.is_empty() {
         let known = project.list_secrets(&context.place);
         known.iter().filter_map(|(name, _)| name.parse().ok()).collect()
+    } else {
+        names.to_vec()
     };
-    let answers = project.test_secrets(&context.place, &names)?;
+    let tested = project.test_secrets(&context.place, &names)?;
     let mut silent = 0;
-    for (name, answer) in names.iter().zip(&answers) {
-        let error = answer.as_ref().err().map(|error| sentence(error));
-        silent += usize::from(error.is_some());
+    for SourceAnswer { place, identity, answer } in &tested.sources {
+        silent += usize::from(answer.is_err());
         if out.json {
-            out.json(&json!({ "name": name.as_str(), "ok": error.is_none(), "error": error }));
-        } else if let Some(error) = error {
-            out.line(&format!("{}  {name}: {error}", out.data.red("fail")));
-            if let Some(hint) = answer.as_ref().err().and_then(crate::world::secrets::SecretError::hint) {
-                out.line(&format!("      {}", out.data.dim(&hint)));
+            let identity = identity.as_ref().map(|identity| {
+                let ttl = identity.ttl.map(|ttl| ttl.as_secs());
+                json!({ "name": identity.name, "policies": identity.policies, "ttl_seconds": ttl })
+            });
+            let trouble = answer.as_ref().err();
+            out.json(&json!({
+                "source": place, "ok": trouble.is_none(), "names": answer.as_ref().ok(), "identity": identity,
+                "error": trouble.map(|trouble| &trouble.text), "hint": trouble.and_then(|trouble| trouble.hint.as_ref()),
+            }));
+            continue;
+        }
+        match answer {
+            Ok(count_of_names) => {
+                let names = count_of_names.map(|names| count(names, "name"));
+                let identity = identity.as_ref().map(|identity| {
+                    let ttl = identity.ttl.map_or("without end".to_owned(), |ttl| {
+                        format!("for {}", crate::model::duration::text(ttl))
+                    });
+                    format!("as `{}`, policies {}, valid {ttl}", identity.name, identity.policies.join(" "))
+                });
+                let told = identity.or(names).unwrap_or_else(|| "asked by name".to_owned());
+                out.line(&format!("{}    {}: {}", out.data.green("ok"), safe(place), safe(&told)));
             }
-        } else {
-            out.line(&format!("{}    {name}", out.data.green("ok")));
+            Err(trouble) => fail(context, place, trouble),
         }
     }
+    for SecretAnswer { name, answer } in &tested.secrets {
+        silent += usize::from(answer.is_err());
+        if out.json {
+            let (told, trouble) = (answer.as_ref().ok(), answer.as_ref().err());
+            out.json(&json!({
+                "name": name.as_str(), "ok": trouble.is_none(), "bytes": told.map(|told| told.bytes),
+                "version": told.and_then(|told| told.version), "form": told.and_then(|told| told.form),
+                "error": trouble.map(|trouble| &trouble.text), "hint": trouble.and_then(|trouble| trouble.hint.as_ref()),
+            }));
+            continue;
+        }
+        match answer {
+            Ok(told) => {
+                let version = told.version.map(|version| format!(", version {version}")).unwrap_or_default();
+                let form = told.form.map(|form| format!(", {form} as JSON text")).unwrap_or_default();
+                let words = format!("{}{version}{form}", count(told.bytes, "byte"));
+                out.line(&format!("{}    {name}  {}", out.data.green("ok"), out.data.dim(&words)));
+            }
+            Err(trouble) => fail(context, name.as_str(), trouble),
+        }
+    }
+    for warning in &tested.warnings {
+        out.always(&format!("{}: {}", out.words.yellow("warning"), safe(warning)));
+    }
     if !out.json {
-        out.word(&format!("{}, {silent} without an answer", count(names.len(), "secret")));
+        let asked = (count(tested.sources.len(), "source"), count(names.len(), "secret"));
+        out.word(&format!("{}, {}, {silent} without an answer", asked.0, asked.1));
     }
     Ok(u8::from(silent > 0))
+}
+
+fn fail(context: &Context, what: &str, trouble: &Trouble) {
+    let out = &context.out;
+    // An error of a server begins with its address.
+    let text = trouble.text.strip_prefix(what).map_or_else(|| format!(": {}", trouble.text), str::to_owned);
+    out.line(&format!("{}  {}{}", out.data.red("fail"), safe(what), safe(&text)));
+    if let Some(hint) = &trouble.hint {
+        out.line(&format!("      {}", out.data.dim(&safe(hint))));
+    }
 }
 
 fn init(

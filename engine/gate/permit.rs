@@ -345,7 +345,7 @@ pub(super) fn cancelled() -> Failure {
     }
 }
 
-fn unrecorded(stop: &Stop) -> Failure {
+pub(super) fn unrecorded(stop: &Stop) -> Failure {
     Failure {
         kind: "unrecorded".to_owned(),
         message: stop.to_string(),

@@ -12,12 +12,12 @@ use crate::gate::authority::{Ask, Authority};
 use crate::gate::cancellation::{Cancellation, Cleaning};
 use crate::gate::doubts::Doubts;
 use crate::gate::journal::Journal;
-use crate::gate::permit::invalid;
+use crate::gate::permit::{cancelled, invalid, unrecorded};
 use crate::gate::recorder::Recorder;
 use crate::gate::redactor::Redactor;
 use crate::gate::{Halt, Stop};
-use crate::model::address::Address;
-use crate::model::event::Failure;
+use crate::model::address::{Address, Branch};
+use crate::model::event::{Event, Failure, Level};
 use crate::model::inventory::{Host, Inventory};
 use crate::model::plan::Expected;
 use crate::model::run::Mode;
@@ -152,9 +152,30 @@ impl Gate {
             return Ok(Secret::new(name.clone(), format!("«secret:{name}»").into_bytes()));
         }
         let failed = |message: String| Failure { kind: "secret".to_owned(), ..invalid(message) };
-        let secret = self.world.secrets().get(name).await.map_err(|error| failed(sentence(&error)))?;
-        self.redactor.add(&secret).map_err(|error| failed(error.to_string()))?;
-        Ok(secret)
+        // Taken here: only this thread knows whether it cleans up.
+        let cancel = self.cancellation.token().clone();
+        let found = tokio::select! {
+            biased;
+            () = cancel.cancelled() => return Err(cancelled()),
+            found = self.world.secrets().get(name) => found,
+        };
+        let added = found.as_ref().map_or(Ok(()), |secret| self.redactor.add(secret));
+        self.tell(self.world.secrets().warnings()).await?;
+        added.map_err(|error| failed(error.to_string()))?;
+        found.map_err(|error| {
+            let hint = error.hint().map(|hint| format!(" ({hint})")).unwrap_or_default();
+            failed(format!("{}{hint}", sentence(&error)))
+        })
+    }
+
+    /// Writes into the log what an operator should know of the world.
+    pub async fn tell(&self, warnings: Vec<String>) -> Result<(), Failure> {
+        for text in warnings {
+            let text = self.redactor.text(&text).into_owned();
+            let event = Event::Message { level: Level::Warn, text, site: None, branch: Branch::root() };
+            self.recorder.append(event).await.map_err(|stop| unrecorded(&stop))?;
+        }
+        Ok(())
     }
 }
 

@@ -246,11 +246,19 @@ fn secrets(project: &Project, place: &Place, found: &mut Vec<Finding>) {
         }
     };
     for probe in probes {
+        let identity = probe.identity.map(|identity| format!(" as `{}`", identity.name)).unwrap_or_default();
         found.push(match probe.answer {
             Ok(Some(count)) => Finding::new("secrets", State::Ok, format!("{}: {count} names", probe.place)),
-            Ok(None) => Finding::new("secrets", State::Ok, format!("{}: asked by name", probe.place)),
+            Ok(None) => {
+                Finding::new("secrets", State::Ok, format!("{}: asked by name{identity}", probe.place))
+            }
             Err(fault) => {
-                Finding::new("secrets", State::Fail, format!("{}: {}", probe.place, sentence(&fault)))
+                let text = format!("{}: {}", probe.place, sentence(&fault));
+                let finding = Finding::new("secrets", State::Fail, text);
+                match fault.hint() {
+                    Some(hint) => finding.hint(hint),
+                    None => finding,
+                }
             }
         });
     }

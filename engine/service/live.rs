@@ -15,6 +15,7 @@ use crate::gate::authority::{Ask, Authority};
 use crate::gate::cancellation::Cancellation;
 use crate::gate::journal::Journal;
 use crate::gate::recorder::Recorder;
+use crate::gate::redactor::Redactor;
 use crate::gate::{Gate, Stop};
 use crate::model::address::Address;
 use crate::model::event::{Event, Start};
@@ -154,10 +155,15 @@ impl Project {
                 return Err(error);
             }
         };
+        let redactor = Redactor::default();
+        let secrets = self.secrets(place);
+        let hidden = redactor.clone();
+        // One that is too short to hide is of nobody's making but the server's, and opens nothing for long.
+        secrets.listen(Box::new(move |secret| drop(hidden.add(secret))));
         let world = World::new(
             Hosts::new(Limits::default()),
             self.clusters(place),
-            self.secrets(place),
+            secrets,
             Files::new(self.root()).with(prepared.given.clone()),
             Arc::new(ssh_config),
             place.person.clone(),
@@ -187,7 +193,7 @@ impl Project {
             ask: hands.ask,
             decisions: past.decisions,
             doubts: crate::gate::doubts::Doubts::default(),
-            redactor: crate::gate::redactor::Redactor::default(),
+            redactor,
             cancellation: Cancellation::default(),
             inventory,
             params,
@@ -206,6 +212,12 @@ impl Project {
             asks.abort();
         }
         runtime.block_on(gate.world.hosts().close());
+        runtime.block_on(async {
+            let mut warnings = gate.world.secrets().close().await;
+            warnings.extend(gate.world.secrets().warnings());
+            // A log that takes no more says so by its last event.
+            let _ = gate.tell(warnings).await;
+        });
         let last = match ending.status {
             Status::Interrupted => {
                 let reason = ending.error.as_ref().map_or_else(String::new, |error| error.message.clone());

@@ -2,13 +2,16 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::gate::redactor::Redactor;
+use crate::gate::sentence;
 use crate::model::secret::{InvalidName, SecretName};
 use crate::service::{Place, Project};
+use crate::world::secrets::bao::Identity;
 use crate::world::secrets::config::{Encrypted, Source};
 use crate::world::secrets::edit::{self, Changes};
 use crate::world::secrets::key::{self, Key, Origin};
 use crate::world::secrets::probe::Probe;
-use crate::world::secrets::{Place as Where, Secrets};
+use crate::world::secrets::{Fetched, Place as Where, Secrets};
 use crate::world::secrets::{Presence, SecretError, encrypted};
 
 /// Why nothing was done with a secret.
@@ -56,6 +59,57 @@ pub struct Begun {
     pub is_configured: bool,
 }
 
+/// What sources and secrets answered.
+#[derive(Debug)]
+pub struct Tested {
+    /// Each source, in order.
+    pub sources: Vec<SourceAnswer>,
+    /// Each secret that was asked for.
+    pub secrets: Vec<SecretAnswer>,
+    /// What was odd.
+    pub warnings: Vec<String>,
+}
+
+/// What a source said.
+#[derive(Debug)]
+pub struct SourceAnswer {
+    /// The source, in words.
+    pub place: String,
+    /// Who it takes us for, where one logs in.
+    pub identity: Option<Identity>,
+    /// How many names it lists; `None` when it is asked by name.
+    pub answer: Result<Option<usize>, Trouble>,
+}
+
+/// What was said of a secret.
+#[derive(Debug)]
+pub struct SecretAnswer {
+    /// Which secret.
+    pub name: SecretName,
+    /// What can be told of it, or why it has no value.
+    pub answer: Result<Told, Trouble>,
+}
+
+/// What can be told of a value.
+#[derive(Debug)]
+pub struct Told {
+    /// Its length.
+    pub bytes: usize,
+    /// Which version, where its source counts them.
+    pub version: Option<u64>,
+    /// What it is in JSON, if it is no text there.
+    pub form: Option<&'static str>,
+}
+
+/// What went wrong, in words, and what to do about it.
+#[derive(Debug)]
+pub struct Trouble {
+    /// What went wrong.
+    pub text: String,
+    /// What to do.
+    pub hint: Option<String>,
+}
+
 impl Project {
     /// Returns every name that can be listed, and whether it has a value as far as that can be told.
     pub fn list_secrets(&self, place: &Place) -> Vec<(String, Presence)> {
@@ -66,26 +120,54 @@ impl Project {
         secrets.known_names().into_iter().map(|name| (name.clone(), presence(&name))).collect()
     }
 
-    /// Asks for secrets as a run would, and tells only whether there was an answer.
-    pub fn test_secrets(
-        &self,
-        place: &Place,
-        names: &[SecretName],
-    ) -> Result<Vec<Result<(), SecretError>>, SecretsError> {
+    /// Asks sources and secrets as a run would, and tells what it saw but no value.
+    pub fn test_secrets(&self, place: &Place, names: &[SecretName]) -> Result<Tested, SecretsError> {
         let secrets: Secrets = self.secrets(place);
+        let redactor = Redactor::default();
+        let hidden = redactor.clone();
+        secrets.listen(Box::new(move |secret| drop(hidden.add(secret))));
         wait(async {
             let mut answers = Vec::with_capacity(names.len());
+            let probes = secrets.probe().await;
             for name in names {
-                answers.push(secrets.get(name).await.map(drop));
+                answers.push(secrets.fetch(name).await);
             }
-            answers
+            let mut warnings = secrets.warnings();
+            warnings.extend(secrets.close().await);
+            let clean = |text: String| redactor.text(&text).into_owned();
+            let trouble = |text: String, hint: Option<String>| Trouble { text: clean(text), hint };
+            let source = |probe: Probe| SourceAnswer {
+                place: probe.place,
+                identity: probe.identity,
+                answer: probe.answer.map_err(|fault| trouble(sentence(&fault), fault.hint())),
+            };
+            let secret = |(name, answer): (&SecretName, Result<Fetched, SecretError>)| SecretAnswer {
+                name: name.clone(),
+                answer: answer
+                    .map(|fetched| Told {
+                        bytes: fetched.secret.expose().len(),
+                        version: fetched.version,
+                        form: fetched.form,
+                    })
+                    .map_err(|error| trouble(sentence(&error), error.hint())),
+            };
+            Tested {
+                sources: probes.into_iter().map(source).collect(),
+                secrets: names.iter().zip(answers).map(secret).collect(),
+                warnings: warnings.into_iter().map(clean).collect(),
+            }
         })
     }
 
     /// Opens each source of secrets without asking for a value.
     pub fn probe_secrets(&self, place: &Place) -> Result<Vec<Probe>, SecretsError> {
         let secrets: Secrets = self.secrets(place);
-        wait(secrets.probe())
+        wait(async {
+            let probes = secrets.probe().await;
+            // What is left of a look ends by itself, and says nothing of the project.
+            secrets.close().await;
+            probes
+        })
     }
 
     /// Sets a secret in the encrypted file; the file is made when its key is there.
@@ -173,9 +255,11 @@ impl Project {
     fn encrypted(&self, file: Option<&Path>) -> Result<Encrypted, SecretsError> {
         let files = self.config().secrets.sources.iter().filter_map(|source| match source {
             Source::Encrypted(file) => Some(file),
-            Source::Env { .. } | Source::File { .. } | Source::AnsibleVault(_) | Source::Command { .. } => {
-                None
-            }
+            Source::Env { .. }
+            | Source::File { .. }
+            | Source::AnsibleVault(_)
+            | Source::Command { .. }
+            | Source::Bao(_) => None,
         });
         let mut files: Vec<&Encrypted> = files.collect();
         if files.is_empty() {
@@ -194,7 +278,7 @@ impl Project {
     }
 }
 
-/// Waits for sources that are files, variables and commands.
+/// Waits for sources.
 fn wait<T>(work: impl Future<Output = T>) -> Result<T, SecretsError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     Ok(runtime.map_err(SecretsError::Runtime)?.block_on(work))

@@ -1,6 +1,7 @@
 //! What an operator may rely on: crashes, bad input, refusals, plans, cancel, secrets.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod bao;
 mod cancel;
 mod control;
 mod crash;

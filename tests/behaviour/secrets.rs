@@ -6,6 +6,7 @@ use std::path::Path;
 use base64::Engine as _;
 
 use super::call;
+use crate::support::bao;
 use crate::support::project::{Output, Project};
 use crate::support::web::{Web, reply};
 
@@ -46,8 +47,8 @@ fn search(text: &[u8], needle: &str) -> bool {
     text.windows(needle.len()).any(|window| window == needle.as_bytes())
 }
 
-fn clean(place: &str, text: &[u8], script: &str) {
-    for value in [PASSWORD, KEY, COOKIE] {
+fn clean(place: &str, text: &[u8], script: &str, values: &[&str]) {
+    for value in values {
         for form in forms(value) {
             assert!(
                 !search(text, &form),
@@ -60,8 +61,12 @@ fn clean(place: &str, text: &[u8], script: &str) {
 
 /// Looks through everything that a run leaves behind, chunks of the log unpacked.
 fn leaves_nothing(project: &Project, output: &Output, script: &str) {
-    clean("stdout", output.stdout.as_bytes(), script);
-    clean("stderr", output.stderr.as_bytes(), script);
+    leaves_nothing_of(&[PASSWORD, KEY, COOKIE], project, output, script);
+}
+
+fn leaves_nothing_of(values: &[&str], project: &Project, output: &Output, script: &str) {
+    clean("stdout", output.stdout.as_bytes(), script, values);
+    clean("stderr", output.stderr.as_bytes(), script, values);
     let mut folders = vec![project.root()];
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(folder).unwrap().flatten() {
@@ -70,23 +75,23 @@ fn leaves_nothing(project: &Project, output: &Output, script: &str) {
                 folders.push(path);
             } else if !path.starts_with(project.path("vault")) && !path.starts_with(project.path("runbooks"))
             {
-                clean(&path.display().to_string(), &std::fs::read(&path).unwrap(), script);
+                clean(&path.display().to_string(), &std::fs::read(&path).unwrap(), script, values);
             }
             let name = entry.file_name();
-            clean("a file's name", name.as_encoded_bytes(), script);
+            clean("a file's name", name.as_encoded_bytes(), script, values);
         }
     }
-    unpacked(&project.path(".nlrun"), script);
+    unpacked(&project.path(".nlrun"), script, values);
 }
 
-fn unpacked(state: &Path, script: &str) {
+fn unpacked(state: &Path, script: &str, values: &[&str]) {
     use nlrun::store::{Filter, Options, Store};
     let reader = Store::open(state, &Options::default()).unwrap().reader().unwrap();
     for row in reader.runs(&Filter::default()).unwrap() {
         for record in reader.events(row.id, nlrun::model::run::Seq(0), 100_000).unwrap() {
-            clean("an event", record.body.as_bytes(), script);
+            clean("an event", record.body.as_bytes(), script, values);
             let bytes = reader.bytes(row.id, record.seq).unwrap_or_default();
-            clean("kept bytes", &bytes, script);
+            clean("kept bytes", &bytes, script, values);
         }
     }
 }
@@ -328,6 +333,109 @@ fn a_refused_url_is_told_without_what_is_secret_in_it() {
             assert!(output.code == 3, "{request}\n{output:?}");
             assert!(output.stderr.contains("«secret:db/root»/x"), "{output:?}");
             leaves_nothing(&project, &output, request);
+        }
+    }
+}
+
+#[test]
+fn what_a_server_of_secrets_gives_and_takes_is_recorded_as_a_name() {
+    let Some(bao) = bao::shared() else { return };
+    bao.put("leaks/db", serde_json::json!({ "root": PASSWORD, "key": KEY, "number": 4_815_162_342_u64 }));
+    let policy = "path \"secret/data/leaks/*\" { capabilities = [\"read\"] }";
+    let (role, secret) = bao.role("leaks", policy, &serde_json::json!({}));
+    for auth in ["", ", inline: true"] {
+        for body in [
+            "print(told); report(#{ told: told }); throw told;",
+            "fail(`no: ${told}`);",
+            "ssh_exec(\"h1\", [\"printf\", \"%s\", told]);",
+            "print(ssh_read(\"h1\", \"base64 -w0\", #{ stdin: secret(\"leaks/db/key\") }).out);",
+            "print(ssh_read(\"h1\", \"cat\", #{ stdin: secret(\"leaks/db/number\") }).out);",
+            "print(`${s}`);",
+            "secret(\"leaks/db/rot\");",
+            "secret(\"leaks/none/x\");",
+        ] {
+            // It hears the tokens that nobody else knows.
+            let between = bao.between(|_| false);
+            let text = format!(
+                "const NEEDS = [\"ssh.*\", \"secret.read\"];\n\
+                 let s = secret(\"leaks/db/root\"); let told = ssh_read(\"h1\", \"cat\", #{{ stdin: s }}).out;\n{body}"
+            );
+            let project =
+                Project::new().inventory(super::HOSTS).runbook("knows", &text).variable("SID", &secret);
+            let config = format!(
+                "secrets: {{sources: [bao: {{address: '{}', mount: secret, auth: {{approle: {{role_id: {role}, secret_id_env: SID}}{auth}}}}}]}}\n",
+                between.url("")
+            );
+            project.write("nlrun.yaml", &config);
+            for arguments in [
+                vec!["run", "knows"],
+                vec!["run", "knows", "--json"],
+                vec!["secrets", "test", "leaks/db/root"],
+            ] {
+                let output = call(&project, arguments);
+                assert!([0, 1].contains(&output.code), "{output:?}");
+                let heard = between.requests().join("\n");
+                let mut values = vec![PASSWORD, KEY, &secret, "4815162342"];
+                values.extend(heard.lines().filter_map(|line| line.strip_prefix("x-vault-token: ")));
+                assert!(values.len() > 4 || auth.contains("inline"), "no token was heard");
+                leaves_nothing_of(&values, &project, &output, body);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_server_that_repeats_what_it_was_sent_gives_nothing_away() {
+    const TOKEN: &str = "s.0123456789-of-the-login";
+    const SENT: &str = "c5b1f5d0-of-the-secret-id";
+    const WRAPPED: &str = "s.9876543210-of-the-wrapping";
+    let server = Web::start(|request, _, stream| {
+        let mut found = |status: &str, body: serde_json::Value| {
+            reply(stream, status, "", body.to_string().as_bytes());
+        };
+        if request.starts_with("GET /v1/sys/health ") {
+            found("200 OK", serde_json::json!({ "sealed": false }));
+        } else if request.contains("sys/wrapping/lookup") {
+            found(
+                "200 OK",
+                serde_json::json!({ "data": { "creation_path": "auth/approle/role/r/secret-id" }, "warnings": [request] }),
+            );
+        } else if request.contains("sys/wrapping/unwrap") {
+            found("200 OK", serde_json::json!({ "data": { "secret_id": SENT }, "warnings": [request] }));
+        } else if request.contains("/login") && !request.contains("refuse-me") {
+            found("200 OK", serde_json::json!({ "auth": { "client_token": TOKEN }, "warnings": [request] }));
+        } else if request.contains("sys/internal/ui/mounts") {
+            found(
+                "200 OK",
+                serde_json::json!({ "data": { "path": "secret/", "type": "kv", "options": { "version": "2" } }, "warnings": [request, TOKEN] }),
+            );
+        } else {
+            found("400 Bad Request", serde_json::json!({ "errors": [request] }));
+        }
+    });
+    for (auth, given) in [
+        ("approle: {role_id: r, secret_id_env: G}", SENT),
+        ("approle: {role_id: refuse-me, secret_id_env: G}", SENT),
+        ("approle: {role_id: refuse-me, secret_id_env: G}, inline: true", SENT),
+        ("approle: {role_id: r, secret_id_env: G, secret_id_wrapped: true}", WRAPPED),
+        ("jwt: {role: r, token_env: G}", SENT),
+        ("jwt: {role: refuse-me, token_env: G}", SENT),
+        ("token: {token_env: G}", TOKEN),
+    ] {
+        let project = Project::new().inventory(super::HOSTS).variable("G", given);
+        let project = project.runbook("knows", "const NEEDS = [\"secret.read\"];\nsecret(\"secret/a/b\");");
+        let address = server.url("");
+        project.write(
+            "nlrun.yaml",
+            &format!("secrets: {{sources: [bao: {{address: '{address}', auth: {{{auth}}}}}]}}\n"),
+        );
+        for arguments in [vec!["run", "knows"], vec!["secrets", "test", "secret/a/b", "--json"]] {
+            let output = call(&project, arguments).ends(1);
+            assert!(
+                output.stdout.contains("«secret:bao/") || output.stderr.contains("«secret:bao/"),
+                "{auth}: {output:?}"
+            );
+            leaves_nothing_of(&[TOKEN, SENT, WRAPPED], &project, &output, auth);
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Builders: a project in a temporary folder, certificates, a terminal, a real `sshd`, a faulty SSH server, HTTP, TLS and DNS
 //! servers, a Kubernetes cluster.
 pub mod account;
+pub mod bao;
 pub mod certificates;
 pub mod dropbear;
 pub mod faulty;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
+use super::bao;
 use super::key::Origin;
 use crate::model::secret::SecretName;
 
@@ -48,6 +49,9 @@ pub enum Source {
         /// Program and arguments.
         run: Vec<String>,
     },
+    /// A server of secrets: OpenBao or Vault.
+    #[serde(alias = "vault")]
+    Bao(Box<bao::Config>),
 }
 
 /// An encrypted file of our own and its key.
@@ -80,6 +84,9 @@ pub enum Explicit {
     File(PathBuf),
     /// A command; `{name}` in its words is the name.
     Command(Vec<String>),
+    /// A path and a field of a server: `ci/db#password`.
+    #[serde(alias = "vault")]
+    Bao(bao::Entry),
 }
 
 /// A source that names no key, or several.
@@ -130,10 +137,21 @@ fn one_origin(
     env: Option<String>,
     command: Option<Vec<String>>,
 ) -> Result<Origin, OneOrigin> {
+    at_most_one(kind, file, env, command)?.ok_or(OneOrigin { kind })
+}
+
+/// Returns the origin that is named, if one is.
+pub(super) fn at_most_one(
+    kind: &'static str,
+    file: Option<PathBuf>,
+    env: Option<String>,
+    command: Option<Vec<String>>,
+) -> Result<Option<Origin>, OneOrigin> {
     match (file, env, command) {
-        (Some(path), None, None) => Ok(Origin::File(path)),
-        (None, Some(name), None) => Ok(Origin::Env(name)),
-        (None, None, Some(words)) => Ok(Origin::Command(words)),
+        (Some(path), None, None) => Ok(Some(Origin::File(path))),
+        (None, Some(name), None) => Ok(Some(Origin::Env(name))),
+        (None, None, Some(words)) => Ok(Some(Origin::Command(words))),
+        (None, None, None) => Ok(None),
         _ => Err(OneOrigin { kind }),
     }
 }
@@ -152,12 +170,28 @@ sources:
   - encrypted: {path: secrets.enc, key_file: ~/.config/nlrun/key}
   - ansible_vault: {path: vault.yml, password_command: [pass, vault]}
   - command: {run: ["sops", "-d", "--extract", "[\"{name}\"]", "secrets.yaml"]}
+  - bao: {address: "https://bao.example.net:8200", mount: secret, prefix: ci, kv: 2, auth: {jwt: {role: gitlab-ci}, inline: true}}
+  - vault:
+      addresses: ["https://a:8200", "https://b:8200"]
+      auth: {approle: {role_id: r, secret_id_file: sid, secret_id_wrapped: true}}
+      on_unreachable: next
 names:
   db/root: {env: DB_ROOT}
+  db/port: {bao: "ci/db#port"}
+  web/key: {vault: {path: /pki/issue/web, field: private_key, with: {common_name: www.example.net}}}
 "#,
         )
         .unwrap();
-        assert_eq!(config.sources.len(), 5);
+        assert_eq!(config.sources.len(), 7);
+        let Source::Bao(bao) = &config.sources[5] else { panic!("{config:?}") };
+        let token = Origin::Env("VAULT_ID_TOKEN".to_owned());
+        let jwt = bao::Method::Jwt { mount: "jwt".to_owned(), role: Some("gitlab-ci".to_owned()), token };
+        assert_eq!(bao.auth, bao::Auth { method: jwt, inline: true });
+        let Source::Bao(vault) = &config.sources[6] else { panic!("{config:?}") };
+        assert_eq!(vault.addresses().count(), 2);
+        assert_eq!(vault.on_unreachable, bao::OnUnreachable::Next);
+        let Explicit::Bao(port) = &config.names[&"db/port".parse().unwrap()] else { panic!("{config:?}") };
+        assert_eq!((port.path.as_str(), port.field.as_str()), ("ci/db", "port"));
         assert_eq!(config.sources[0], Config::default().sources[0]);
         let key = Origin::File("~/.config/nlrun/key".into());
         assert_eq!(config.sources[2], Source::Encrypted(Encrypted { path: "secrets.enc".into(), key }));
@@ -173,7 +207,17 @@ names:
             ),
             ("sources: [{ansible_vault: {path: x, password_env: A, password_file: b}}]", "`password_file`"),
             ("sources: [{env: {prefix: a, x: 1}}]", "`x`"),
-            ("sources: [{vault: {}}]", "`vault`"),
+            ("sources: [{safe: {}}]", "`safe`"),
+            ("sources: [{bao: {adress: x}}]", "`adress`"),
+            ("sources: [{bao: {kv: 3}}]", "`kv` is 1 or 2, not 3"),
+            ("sources: [{bao: {auth: {token: {}, jwt: {}}}}]", "give one of `token`, `approle`, `jwt`"),
+            ("sources: [{bao: {auth: {inline: true}}}]", "`inline` goes with `approle`"),
+            ("sources: [{bao: {auth: {approle: {secret_id_env: A}}}}]", "give exactly one of `role_id`"),
+            (
+                "sources: [{bao: {auth: {approle: {role_id: a, secret_id_env: A, creation_path: x}}}}]",
+                "`creation_path` goes with",
+            ),
+            ("names: {a: {bao: ci/db}}", "`ci/db` is no place: write `PATH#FIELD`"),
             ("source: []", "`source`"),
             ("names: {Db: {env: X}}", "`Db` cannot name a secret"),
         ] {

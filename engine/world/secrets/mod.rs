@@ -1,8 +1,10 @@
-//! Where secret values come from: environment, files, our encrypted file, Ansible Vault, commands.
+//! Where secret values come from: environment, files, our encrypted file, Ansible Vault, commands, OpenBao.
 
 pub mod ansible_vault;
+pub mod bao;
 pub mod command;
 pub mod config;
+pub mod ear;
 pub mod edit;
 pub mod encrypted;
 pub mod key;
@@ -19,8 +21,10 @@ use parking_lot::Mutex;
 use tokio::sync::OnceCell;
 use zeroize::Zeroizing;
 
+use self::bao::Bao;
 pub use self::config::Config;
 use self::config::{Explicit, Source};
+use self::ear::{Ear, Learn};
 pub use self::place::Place;
 use crate::model::secret::{Secret, SecretName};
 
@@ -47,6 +51,14 @@ pub enum SecretError {
         /// What was in the way.
         source: Box<Fault>,
     },
+    /// A server was asked and gives no value.
+    #[error("secret `{name}`")]
+    Refused {
+        /// Which secret.
+        name: SecretName,
+        /// What the server said.
+        source: Box<bao::Error>,
+    },
     /// Others can read the file.
     #[error("secret `{name}`: `{path}` can be read by others (mode {mode:04o}): run `chmod 600 {path}`")]
     Exposed {
@@ -70,6 +82,7 @@ impl SecretError {
             Self::Unreachable { .. } => {
                 Some("the next source is not asked, for it might hold an older value".to_owned())
             }
+            Self::Refused { source, .. } => source.hint(),
             Self::Exposed { .. } => None,
         }
     }
@@ -93,9 +106,27 @@ pub enum Fault {
     /// The command failed.
     #[error(transparent)]
     Command(#[from] command::Error),
+    /// The server gives nothing.
+    #[error(transparent)]
+    Bao(#[from] bao::Error),
     /// A thread that derived a key ended early.
     #[error("the derivation of a key was interrupted")]
     Interrupted,
+}
+
+impl Fault {
+    /// Returns what to do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Bao(error) => error.hint(),
+            Self::Read(_)
+            | Self::Key(_)
+            | Self::Encrypted(_)
+            | Self::AnsibleVault(_)
+            | Self::Command(_)
+            | Self::Interrupted => None,
+        }
+    }
 }
 
 /// Whether a name has a value, as far as can be told without decrypting.
@@ -114,7 +145,38 @@ pub struct Secrets {
     place: Place,
     sources: Vec<Opened>,
     names: BTreeMap<SecretName, Explicit>,
-    fetched: Mutex<BTreeMap<SecretName, Secret>>,
+    fetched: Mutex<BTreeMap<SecretName, Fetched>>,
+    ear: Ear,
+}
+
+/// A secret with a value, and what its source says of it.
+#[derive(Clone)]
+pub struct Fetched {
+    /// The secret.
+    pub secret: Secret,
+    /// Which version, where its source counts them.
+    pub version: Option<u64>,
+    /// What it is in JSON, if it is no text there.
+    pub form: Option<&'static str>,
+}
+
+/// A value as its source gave it.
+struct Value {
+    bytes: Vec<u8>,
+    version: Option<u64>,
+    form: Option<&'static str>,
+}
+
+impl From<Vec<u8>> for Value {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self { bytes, version: None, form: None }
+    }
+}
+
+impl From<bao::Value> for Value {
+    fn from(value: bao::Value) -> Self {
+        Self { bytes: value.bytes, version: value.version, form: value.form }
+    }
 }
 
 /// A source and what was decrypted of it.
@@ -122,43 +184,75 @@ struct Opened {
     source: Source,
     encrypted: OnceCell<Arc<encrypted::Unlocked>>,
     vault: OnceCell<(Arc<ansible_vault::Vault>, Zeroizing<Vec<u8>>)>,
+    bao: Option<Arc<Bao>>,
 }
 
 impl Secrets {
     /// Takes the configuration and where to look; nothing is read yet.
     pub fn new(config: Config, place: Place) -> Self {
-        let opened = |source| Opened { source, encrypted: OnceCell::new(), vault: OnceCell::new() };
-        Self {
-            place,
-            sources: config.sources.into_iter().map(opened).collect(),
-            names: config.names,
-            fetched: Mutex::default(),
-        }
+        let ear = Ear::default();
+        let opened = |source| {
+            let bao = match &source {
+                Source::Bao(config) => {
+                    Some(Arc::new(Bao::new(config.as_ref().clone(), place.clone(), ear.clone())))
+                }
+                Source::Env { .. }
+                | Source::File { .. }
+                | Source::Encrypted(_)
+                | Source::AnsibleVault(_)
+                | Source::Command { .. } => None,
+            };
+            Opened { source, encrypted: OnceCell::new(), vault: OnceCell::new(), bao }
+        };
+        let sources = config.sources.into_iter().map(opened).collect();
+        Self { place, sources, names: config.names, fetched: Mutex::default(), ear }
+    }
+
+    /// Says who learns each credential that a source uses, before it is used.
+    pub fn listen(&self, learn: Learn) {
+        self.ear.listen(learn);
+    }
+
+    /// Takes what an operator should know of the sources and was not told yet.
+    pub fn warnings(&self) -> Vec<String> {
+        self.ear.take()
+    }
+
+    /// Gives back logins and leases, within seconds; returns, in words, what could not be given back.
+    pub async fn close(&self) -> Vec<String> {
+        let servers = self.sources.iter().filter_map(|opened| opened.bao.as_ref());
+        // All at once, so that the limit is one for all.
+        futures_util::future::join_all(servers.map(|bao| bao.close())).await.concat()
     }
 
     /// Fetches a secret from its own place, or from the first source that has it.
     pub async fn get(&self, name: &SecretName) -> Result<Secret, SecretError> {
-        if let Some(secret) = self.fetched.lock().get(name) {
-            return Ok(secret.clone());
+        Ok(self.fetch(name).await?.secret)
+    }
+
+    /// Does what [`Secrets::get`] does, and tells what the source says of the value.
+    pub async fn fetch(&self, name: &SecretName) -> Result<Fetched, SecretError> {
+        if let Some(fetched) = self.fetched.lock().get(name) {
+            return Ok(fetched.clone());
         }
+        let mut asked = Vec::new();
         let value = match self.names.get(name) {
             Some(explicit) => self.ask_explicit(name, explicit).await?,
-            None => self.ask_sources(name).await?,
+            None => self.ask_sources(name, &mut asked).await?,
         };
-        let Some(value) = value else {
+        let Some(Value { bytes, version, form }) = value else {
             return Err(SecretError::Missing {
                 name: name.clone(),
-                asked: self.places(name),
+                asked: if asked.is_empty() { self.places(name) } else { asked.join(", ") },
                 nearest: nearest(name.as_str(), &self.known_names()),
             });
         };
+        if let Some(form) = form {
+            self.ear.warn(format!("secret `{name}` is {form} in OpenBao: its JSON text is taken"));
+        }
         // When two ask at once, both get the value that came first.
-        Ok(self
-            .fetched
-            .lock()
-            .entry(name.clone())
-            .or_insert_with(|| Secret::new(name.clone(), value))
-            .clone())
+        let fetched = || Fetched { secret: Secret::new(name.clone(), bytes), version, form };
+        Ok(self.fetched.lock().entry(name.clone()).or_insert_with(fetched).clone())
     }
 
     /// Returns the names that can be listed without decrypting, in order.
@@ -190,7 +284,7 @@ impl Secrets {
             Some(Explicit::File(path)) => {
                 return if self.place.path(path).exists() { Presence::Present } else { Presence::Absent };
             }
-            Some(Explicit::Command(_)) => return Presence::Unknown,
+            Some(Explicit::Command(_) | Explicit::Bao(_)) => return Presence::Unknown,
             None => {}
         }
         let mut presence = Presence::Absent;
@@ -212,18 +306,45 @@ impl Secrets {
         &self,
         name: &SecretName,
         explicit: &Explicit,
-    ) -> Result<Option<Vec<u8>>, SecretError> {
+    ) -> Result<Option<Value>, SecretError> {
         match explicit {
-            Explicit::Env(variable) => Ok(self.place.variable(variable)),
-            Explicit::File(path) => read_file(name, &self.place.path(path)),
+            Explicit::Env(variable) => Ok(self.place.variable(variable).map(Value::from)),
+            Explicit::File(path) => Ok(read_file(name, &self.place.path(path))?.map(Value::from)),
             Explicit::Command(words) => self
                 .ask_command(name, words)
                 .await
+                .map(|value| value.map(Value::from))
                 .map_err(|fault| unreachable(name, command_in_words(words), fault)),
+            Explicit::Bao(entry) => {
+                let read = async { self.server(entry)?.read(entry).await };
+                read.await.map(|value| Some(value.into())).map_err(|error| refused(name, error))
+            }
         }
     }
 
-    async fn ask_sources(&self, name: &SecretName) -> Result<Option<Vec<u8>>, SecretError> {
+    /// Finds the server that a place names; it need not where there is only one.
+    fn server(&self, entry: &bao::Entry) -> Result<&Arc<Bao>, bao::Error> {
+        let servers: Vec<&Arc<Bao>> = self.sources.iter().filter_map(|opened| opened.bao.as_ref()).collect();
+        let wanted = entry.source.as_deref();
+        let mut found = servers.iter().filter(|bao| wanted.is_none() || bao.name() == wanted);
+        let which = |text: String| Err(bao::Error::Which(text));
+        match (found.next(), found.next(), wanted) {
+            (Some(only), None, _) => Ok(only),
+            (None, _, None) => which("`sources` in nlrun.yaml names no OpenBao: add `- bao: {}`".to_owned()),
+            (None, _, Some(wanted)) => which(format!("no source in nlrun.yaml has `name: {wanted}`")),
+            (Some(_), Some(_), None) => {
+                which("there are several sources of OpenBao: say which by `source`".to_owned())
+            }
+            (Some(_), Some(_), Some(wanted)) => which(format!("several sources have `name: {wanted}`")),
+        }
+    }
+
+    /// Asks one source after the other; each that has no value is noted in words.
+    async fn ask_sources(
+        &self,
+        name: &SecretName,
+        asked: &mut Vec<String>,
+    ) -> Result<Option<Value>, SecretError> {
         for opened in &self.sources {
             let value = match &opened.source {
                 Source::Env { prefix } => Ok(self.place.variable(&variable(prefix, name))),
@@ -238,14 +359,48 @@ impl Secrets {
                 Source::Encrypted(file) => self.ask_encrypted(opened, file, name).await,
                 Source::AnsibleVault(file) => self.ask_vault(opened, file, name).await,
                 Source::Command { run } => self.ask_command(name, run).await,
+                Source::Bao(_) => {
+                    match self.ask_server(opened, name, asked).await? {
+                        Some(found) => return Ok(Some(found)),
+                        None => continue,
+                    };
+                }
             };
             match value {
-                Ok(None) => {}
-                Ok(found) => return Ok(found),
+                Ok(None) => asked.push(in_words(&opened.source, name)),
+                Ok(Some(found)) => return Ok(Some(found.into())),
                 Err(fault) => return Err(unreachable(name, in_words(&opened.source, name), fault)),
             }
         }
         Ok(None)
+    }
+
+    /// Asks a server; one that is out of reach counts as one without the secret only where it is told to.
+    async fn ask_server(
+        &self,
+        opened: &Opened,
+        name: &SecretName,
+        asked: &mut Vec<String>,
+    ) -> Result<Option<Value>, SecretError> {
+        let Some(bao) = &opened.bao else { return Ok(None) };
+        let Some(entry) = bao.entry(name) else {
+            asked.push(format!("{} (a name there has a path before its field)", bao.in_words()));
+            return Ok(None);
+        };
+        match bao.read(&entry).await {
+            Ok(value) => Ok(Some(value.into())),
+            // The only source says best itself what is not there.
+            Err(error) if error.is_absence() && self.sources.len() > 1 => {
+                asked.push(format!("{} ({error})", bao.in_words()));
+                Ok(None)
+            }
+            Err(error) if error.is_out_of_reach() && bao.yields() => {
+                self.ear.warn(format!("{error}; the next source is asked for secret `{name}`"));
+                asked.push(format!("{} ({error})", bao.in_words()));
+                Ok(None)
+            }
+            Err(error) => Err(refused(name, error)),
+        }
     }
 
     async fn ask_encrypted(
@@ -316,7 +471,7 @@ impl Secrets {
                 let vault = ansible_vault::Vault::read(&text, b"").ok()?;
                 Some(vault.names().map(str::to_owned).collect())
             }
-            Source::Command { .. } => None,
+            Source::Command { .. } | Source::Bao(_) => None,
         }
     }
 
@@ -325,13 +480,9 @@ impl Secrets {
             Some(Explicit::Env(variable)) => format!("the variable `{variable}`"),
             Some(Explicit::File(path)) => format!("the file `{}`", path.display()),
             Some(Explicit::Command(words)) => command_in_words(words),
+            Some(Explicit::Bao(entry)) => format!("`{}#{}` of OpenBao", entry.path, entry.field),
             None if self.sources.is_empty() => "any source: none is configured".to_owned(),
-            None => self
-                .sources
-                .iter()
-                .map(|opened| in_words(&opened.source, name))
-                .collect::<Vec<_>>()
-                .join(", "),
+            None => String::new(),
         }
     }
 }
@@ -347,11 +498,16 @@ fn in_words(source: &Source, name: &SecretName) -> String {
         Source::Encrypted(file) => format!("the encrypted file `{}`", file.path.display()),
         Source::AnsibleVault(file) => format!("the Ansible Vault `{}`", file.path.display()),
         Source::Command { run } => command_in_words(run),
+        Source::Bao(_) => "OpenBao".to_owned(),
     }
 }
 
 fn command_in_words(words: &[String]) -> String {
     format!("the command `{}`", words.first().map_or("", String::as_str))
+}
+
+fn refused(name: &SecretName, source: bao::Error) -> SecretError {
+    SecretError::Refused { name: name.clone(), source: Box::new(source) }
 }
 
 fn unreachable(name: &SecretName, place: String, source: Fault) -> SecretError {

@@ -1,5 +1,6 @@
 //! Whether the sources of secrets can be asked, without asking for a value.
 
+use super::bao::Identity;
 use super::config::Source;
 use super::{Fault, Secrets, ansible_vault, command_in_words, encrypted, key};
 
@@ -10,6 +11,8 @@ pub struct Probe {
     pub place: String,
     /// How many secrets it lists; `None` when only a question by name would tell.
     pub answer: Result<Option<usize>, Fault>,
+    /// Who it takes us for, where one logs in.
+    pub identity: Option<Identity>,
 }
 
 impl Secrets {
@@ -18,6 +21,7 @@ impl Secrets {
         let mut probes = Vec::with_capacity(self.sources.len());
         for opened in &self.sources {
             let count = || self.list(&opened.source).map(|names| names.len());
+            let mut identity = None;
             let (place, answer) = match &opened.source {
                 Source::Env { prefix } => (format!("variables `{prefix}…`"), Ok(count())),
                 Source::File { path } => {
@@ -38,8 +42,18 @@ impl Secrets {
                     (format!("Ansible Vault `{}`", file.path.display()), read.await.map(Some))
                 }
                 Source::Command { run } => (command_in_words(run), Ok(None)),
+                Source::Bao(_) => match &opened.bao {
+                    Some(bao) => {
+                        let answer = bao.identity().await.map(|found| {
+                            identity = found;
+                            None
+                        });
+                        (bao.in_words(), answer.map_err(Fault::from))
+                    }
+                    None => continue,
+                },
             };
-            probes.push(Probe { place, answer });
+            probes.push(Probe { place, answer, identity });
         }
         probes
     }
