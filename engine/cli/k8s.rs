@@ -57,7 +57,7 @@ struct Manifests {
     /// The namespace of manifests that name none and may have one
     #[arg(long, short, value_name = "NAMESPACE")]
     namespace: Option<String>,
-    /// Remove objects with these labels, of the same kinds and namespaces, that are not among the manifests
+    /// Remove objects with these labels, in the same namespaces, that are not among the manifests
     #[arg(long, value_name = "SELECTOR")]
     prune: Option<String>,
     /// Take over fields that another manager owns

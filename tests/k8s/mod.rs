@@ -3,6 +3,7 @@
 
 mod apply;
 mod command;
+mod crash;
 mod look;
 mod node;
 mod pod;

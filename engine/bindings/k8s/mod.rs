@@ -59,8 +59,8 @@ pub const BINDING: Binding = Binding {
                 Opt {
                     name: "prune",
                     ty: Type::String,
-                    doc: "Labels such as `app=shop`: objects with them, of the same kinds and namespaces, that are not among the \
-                          manifests are removed.",
+                    doc: "Labels such as `app=shop`: objects with them in the manifests' namespaces, of the same and of the usual \
+                          kinds, that are not among the manifests are removed; volumes only where the manifests have some.",
                 },
                 Opt {
                     name: "force",

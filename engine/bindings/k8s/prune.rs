@@ -15,7 +15,28 @@ use crate::model::effect::{Kind, Target};
 use crate::model::event::Failure;
 use crate::model::k8s::{Id, Manifest, owner};
 
-/// Lists the objects with a label, of the kinds and in the namespaces that manifests name.
+/// Kinds that are looked through in every namespace of the manifests, whether or not one of them is still among these.
+///
+/// Volumes, namespaces and definitions hold what cannot be made again: they are looked through only where the manifests have some.
+const USUAL: [(&str, &str); 15] = [
+    ("v1", "ConfigMap"),
+    ("v1", "Secret"),
+    ("v1", "Service"),
+    ("v1", "ServiceAccount"),
+    ("apps/v1", "DaemonSet"),
+    ("apps/v1", "Deployment"),
+    ("apps/v1", "StatefulSet"),
+    ("autoscaling/v2", "HorizontalPodAutoscaler"),
+    ("batch/v1", "CronJob"),
+    ("batch/v1", "Job"),
+    ("networking.k8s.io/v1", "Ingress"),
+    ("networking.k8s.io/v1", "NetworkPolicy"),
+    ("policy/v1", "PodDisruptionBudget"),
+    ("rbac.authorization.k8s.io/v1", "Role"),
+    ("rbac.authorization.k8s.io/v1", "RoleBinding"),
+];
+
+/// Lists the objects with a label, of the kinds and in the namespaces that manifests name, and of the usual kinds there.
 #[derive(Serialize)]
 struct Labelled {
     cluster: String,
@@ -117,13 +138,15 @@ pub(super) fn superfluous(
     selector: &str,
     manifests: &[Manifest],
 ) -> Result<Vec<Id>, Raise> {
-    let kinds = manifests
-        .iter()
-        .map(|manifest| {
-            let Id { api_version, kind, namespace, .. } = &manifest.id;
-            (api_version.clone(), kind.clone(), namespace.clone())
-        })
-        .collect();
+    let mut kinds = BTreeSet::new();
+    for Manifest { id, .. } in manifests {
+        kinds.insert((id.api_version.clone(), id.kind.clone(), id.namespace.clone()));
+        if let Some(namespace) = &id.namespace {
+            let usual =
+                USUAL.map(|(version, kind)| (version.to_owned(), kind.to_owned(), Some(namespace.clone())));
+            kinds.extend(usual);
+        }
+    }
     let labelled = Labelled { cluster: cluster.to_owned(), selector: selector.to_owned(), kinds };
     let found = call.perform(&labelled)?;
     let mut superfluous: Vec<Id> = found
