@@ -3,6 +3,7 @@
 /// Every script of `stdlib/` with its path below it, sorted by path.
 pub const STDLIB: &[(&str, &str)] = &[
     ("apt.rhai", include_str!("../../stdlib/apt.rhai")),
+    ("argocd.rhai", include_str!("../../stdlib/argocd.rhai")),
     ("cert.rhai", include_str!("../../stdlib/cert.rhai")),
     ("dnf.rhai", include_str!("../../stdlib/dnf.rhai")),
     ("facts.rhai", include_str!("../../stdlib/facts.rhai")),
@@ -13,6 +14,7 @@ pub const STDLIB: &[(&str, &str)] = &[
     ("report.rhai", include_str!("../../stdlib/report.rhai")),
     ("systemd.rhai", include_str!("../../stdlib/systemd.rhai")),
     ("users.rhai", include_str!("../../stdlib/users.rhai")),
+    ("velero.rhai", include_str!("../../stdlib/velero.rhai")),
 ];
 
 #[cfg(test)]

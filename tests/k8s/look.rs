@@ -35,6 +35,15 @@ fn objects_are_read_listed_patched_and_deleted() {
         shows(&output, part);
     }
     shows(&output, "-  k: \"1\"");
+    // The status counts where a patch is about it.
+    project.write("runbooks/status.rhai", &format!(
+        r#"const NEEDS = ["*"];
+        k8s_apply("nl", #{{ apiVersion: "v1", kind: "ConfigMap", metadata: #{{ name: "s", namespace: "{name}" }} }});
+        let r = k8s_patch("nl", "Namespace", "{name}", #{{ status: #{{ conditions: [#{{ type: "NamespaceContentRemaining",
+            status: "False", lastTransitionTime: "2026-01-01T00:00:00Z" }}] }} }}, #{{ subresource: "status" }});
+        print(r.changed);"#
+    ));
+    shows(&call(&project, ["run", "status"]).success().stdout, "\ntrue\n");
     // The record answers without a network.
     std::fs::remove_file(project.path("nlrun.yaml")).unwrap();
     project.write("nlrun.yaml", "");

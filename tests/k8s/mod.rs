@@ -4,6 +4,7 @@
 mod apply;
 mod command;
 mod crash;
+mod library;
 mod look;
 mod node;
 mod pod;

@@ -201,15 +201,21 @@ pub const BINDING: Binding = Binding {
         ),
         function!(
             k8s_wait,
-            &[CLUSTER, KIND, NAME, Param { name: "until", ty: Type::String, optional: false }],
+            &[CLUSTER, KIND, NAME, Param { name: "until", ty: Type::Any, optional: false }],
             &[
                 NAMESPACE,
+                Opt {
+                    name: "fails",
+                    ty: Type::Any,
+                    doc: "A state, or an array of them, that ends the wait with a failure."
+                },
                 Opt { name: "timeout", ty: Type::Duration, doc: "How long to wait; 10 min by default." },
             ],
             Some(on_cluster("k8s.wait", Kind::Read)),
             "An outcome `.ok .seconds`.",
             "Waits until an object is in a state.\n\nA state is a condition (`Ready`, `Ready=False`), `rollout` of a Deployment, \
-             StatefulSet or DaemonSet, `complete` of a Job, `deleted`, or a field's value (`status.phase=Running`). What will never \
+             StatefulSet or DaemonSet, `complete` of a Job, `deleted`, or a field's value (`status.phase=Running`, \
+             `.operation=nothing`); of an array, all. What will never \
              be, such as a Job that failed, ends the wait with a failure `failed`. Plan mode looks once, and does not wait for what \
              the plan itself would bring.",
             r#"try {

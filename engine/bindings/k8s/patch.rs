@@ -62,6 +62,15 @@ impl Form {
 struct Patched {}
 
 impl Patch {
+    /// Whether it touches the status; not every kind has a subresource for that.
+    fn is_about_status(&self) -> bool {
+        let in_pointers = || {
+            let pointers = self.patch.as_array().into_iter().flatten().filter_map(|one| one["path"].as_str());
+            pointers.map(|path| path.split('/').nth(1)).any(|first| matches!(first, Some("status" | "")))
+        };
+        self.subresource.as_deref() == Some("status") || self.patch.get("status").is_some() || in_pointers()
+    }
+
     async fn send(&self, permit: &Permit<'_>, dry_run: bool) -> Result<Value, Failure> {
         let mut path = self.object.path(permit).await?;
         if let Some(subresource) = &self.subresource {
@@ -85,10 +94,10 @@ impl Patch {
     }
 }
 
-/// Returns what of two states differs: with a subresource, the status counts, too.
-fn compared(object: &Value, subresource: Option<&str>) -> Value {
+/// Returns what of two states is compared: the status counts only where the patch is about it.
+fn compared(object: &Value, with_status: bool) -> Value {
     let mut compared = normal(object);
-    if subresource == Some("status") {
+    if with_status {
         compared["status"] = object["status"].clone();
     }
     compared
@@ -118,8 +127,8 @@ impl Effect for Patch {
             return Err(Failure { kind: "owned".to_owned(), ..invalid(message) });
         }
         let after = self.send(permit, true).await?;
-        let part = self.subresource.as_deref();
-        let (before, after) = (compared(&live, part), compared(&after, part));
+        let with_status = self.is_about_status();
+        let (before, after) = (compared(&live, with_status), compared(&after, with_status));
         let Target::Named { name } = self.target() else { unreachable!("objects have names") };
         let (old, new) = yaml(Some(&before), Some(&after));
         let diff = unified(&old, &new, &format!("{name} (live)"), &name, 3);

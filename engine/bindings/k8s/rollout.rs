@@ -44,7 +44,7 @@ impl Rollout {
     }
 
     async fn settle(&self, permit: &Permit<'_>) -> Result<Done<Restarted>, Failure> {
-        let took = until(permit, &self.object, "rollout", self.patience).await?;
+        let took = until(permit, &self.object, &["rollout".to_owned()], &[], self.patience).await?;
         Ok(Done::changed(Restarted { seconds: took.as_secs_f64() }))
     }
 }

@@ -23,7 +23,11 @@ use crate::model::run::Mode;
 struct Wait {
     #[serde(flatten)]
     object: Reference,
-    until: String,
+    /// All of these.
+    until: Vec<String>,
+    /// None of these.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    fails: Vec<String>,
     #[serde(with = "duration")]
     patience: Duration,
 }
@@ -61,7 +65,7 @@ pub(super) fn state(object: Option<&Value>, until: &str) -> State {
         other => {
             let (left, right) = other.split_once('=').unwrap_or((other, "True"));
             if left.contains('.') {
-                return field(object, left, right);
+                return field(object, left.trim_start_matches('.'), right);
             }
             of_condition(object, left, right.eq_ignore_ascii_case("true"))
         }
@@ -152,11 +156,12 @@ fn rollout(object: &Value) -> State {
     }
 }
 
-/// Waits; says why it is not there when the time is over.
+/// Waits for all states; says why it is not there when the time is over. One of `fails` ends it.
 pub(super) async fn until(
     permit: &Permit<'_>,
     object: &Reference,
-    wanted: &str,
+    wanted: &[String],
+    fails: &[String],
     limit: Duration,
 ) -> Result<Duration, Failure> {
     let begun = Instant::now();
@@ -168,16 +173,36 @@ pub(super) async fn until(
     let found = poll(permit, limit, async |_| {
         let path = object.path(permit).await?;
         let live = Ask::get(&object.cluster, path).found(permit, &what).await?;
-        match state(live.as_ref(), wanted) {
-            State::There => Ok(Ok(())),
-            State::NotYet(why) => Ok(Err(why)),
-            State::Never(why) => Err(told("failed", why)),
+        if let Some(failed) = fails.iter().find(|failed| state(live.as_ref(), failed) == State::There) {
+            let message = live.as_ref().and_then(message).map(|text| format!(": {text}"));
+            return Err(told("failed", format!("`{failed}`{}", message.unwrap_or_default())));
         }
+        for one in wanted {
+            match state(live.as_ref(), one) {
+                State::There => {}
+                State::NotYet(why) => return Ok(Err((one.clone(), why))),
+                State::Never(why) => return Err(told("failed", why)),
+            }
+        }
+        Ok(Ok(()))
     });
     match found.await? {
         Ok(()) => Ok(begun.elapsed()),
-        Err(why) => Err(told("timed_out", format!("not `{wanted}` after {}: {why}", duration::text(limit)))),
+        Err((wanted, why)) => {
+            Err(told("timed_out", format!("not `{wanted}` after {}: {why}", duration::text(limit))))
+        }
     }
+}
+
+/// Returns what an object says about itself, in one of the places where controllers write it.
+fn message(object: &Value) -> Option<String> {
+    let status = &object["status"];
+    let places = [&status["operationState"]["message"], &status["failureReason"], &status["message"]];
+    let found = places.into_iter().find_map(Value::as_str).map(str::to_owned);
+    found.or_else(|| {
+        let errors = status["validationErrors"].as_array()?;
+        Some(errors.iter().filter_map(Value::as_str).collect::<Vec<_>>().join("; "))
+    })
 }
 
 impl Effect for Wait {
@@ -195,24 +220,33 @@ impl Effect for Wait {
         if permit.mode() == Mode::Plan && permit.promised::<Promised>(&name).is_some() {
             return Ok(Done::ok(Waited { seconds: 0.0 }));
         }
-        let took = until(permit, &self.object, &self.until, patience(permit, self.patience)).await?;
+        let limit = patience(permit, self.patience);
+        let took = until(permit, &self.object, &self.until, &self.fails, limit).await?;
         Ok(Done::ok(Waited { seconds: took.as_secs_f64() }))
     }
 }
 
+/// Reads one state or an array of them.
+fn states(value: &Dynamic) -> Option<Vec<String>> {
+    let texts = match value.clone().try_cast::<rhai::Array>() {
+        Some(array) => array.into_iter().map(|text| text.into_string().ok()).collect::<Option<Vec<_>>>()?,
+        None => vec![value.clone().into_string().ok()?],
+    };
+    Some(texts).filter(|texts| texts.iter().all(|text| !text.trim().is_empty()))
+}
+
 pub(super) fn k8s_wait(call: &mut Call<'_>) -> Result<Dynamic, Raise> {
+    let wrong = "a state such as `Ready`, `rollout`, `complete` or `deleted`, or an array of them,";
+    let until = states(&call.value(3)).filter(|states| !states.is_empty());
+    let fails = call
+        .option("fails")
+        .map(|value| states(&value).ok_or_else(|| call.wrong_option("fails", wrong, &value)));
     let effect = Wait {
         object: Reference::read(call)?,
-        until: call.string(3)?,
+        until: until.ok_or_else(|| call.wrong(3, wrong, &call.value(3)))?,
+        fails: fails.transpose()?.unwrap_or_default(),
         patience: call.option_duration("timeout")?.unwrap_or(PATIENCE),
     };
-    if effect.until.trim().is_empty() {
-        return Err(call.wrong(
-            3,
-            "a state such as `Ready`, `rollout`, `complete` or `deleted`,",
-            &call.value(3),
-        ));
-    }
     call.answer(&effect, |waited, _| Outcome::known(json!({ "ok": true, "seconds": waited.seconds })))
 }
 
@@ -237,6 +271,8 @@ mod tests {
         assert_eq!(not_yet(state(Some(&object), "Other")), "it has no condition `Other` yet");
         assert_eq!(state(Some(&object), "status.phase=Pending"), State::There);
         assert_eq!(not_yet(state(Some(&object), "status.phase=Running")), "`status.phase` is Pending");
+        assert_eq!(not_yet(state(Some(&object), ".status.phase=nothing")), "`status.phase` is Pending");
+        assert_eq!(state(Some(&object), ".operation=nothing"), State::There);
         assert_eq!(state(None, "deleted"), State::There);
         assert_eq!(not_yet(state(Some(&object), "deleted")), "it is still there");
     }
