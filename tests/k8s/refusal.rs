@@ -41,6 +41,53 @@ fn logins_and_rights() {
 }
 
 #[test]
+fn every_way_to_log_in() {
+    let Some(kube) = Kube::shared() else { return };
+    let kubeconfig = kube.kubeconfig();
+    let project = Project::new()
+        .variable("NLRUN_SECRET_K8S_NL", "token-of-lab")
+        .file("plugin", "#!/bin/sh\necho '{\"apiVersion\":\"client.authentication.k8s.io/v1\",\"kind\":\"ExecCredential\",\"status\":{\"token\":\"token-of-lab\"}}'\n")
+        .file("broken", "#!/bin/sh\necho 'log in at https://example.com' >&2\nexit 1\n");
+    let by_plugin = |name: &str| {
+        let plugin = project.path(name);
+        std::fs::set_permissions(&plugin, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        let user = format!(
+            "{{name: lab, user: {{exec: {{apiVersion: client.authentication.k8s.io/v1, interactiveMode: Never, command: '{}'}}}}}}",
+            plugin.display()
+        );
+        kubeconfig.replace("{name: lab, user: {token: token-of-lab}}", &user)
+    };
+    let server = kubeconfig.split("https://").nth(1).unwrap().split('\'').next().unwrap();
+    let ca = kubeconfig.split("certificate-authority: '").nth(1).unwrap().split('\'').next().unwrap();
+    project.write("plugin.kubeconfig", &by_plugin("plugin"));
+    project.write("broken.kubeconfig", &by_plugin("broken"));
+    project.write(
+        "insecure.kubeconfig",
+        &kubeconfig.replace(&format!("certificate-authority: '{ca}'"), "insecure-skip-tls-verify: true"),
+    );
+    project.write("kubeconfig", &kubeconfig);
+    project.write(
+        "nlrun.yaml",
+        &format!(
+            "clusters:\n  token: {{server: 'https://{server}', ca: '{ca}', token: k8s/nl}}\n  \
+               certificate: {{kubeconfig: kubeconfig, context: keeper}}\n  plugin: {{kubeconfig: plugin.kubeconfig, context: lab}}\n  \
+               broken: {{kubeconfig: broken.kubeconfig, context: lab}}\n  insecure: {{kubeconfig: insecure.kubeconfig, context: lab}}\n"
+        ),
+    );
+    for (cluster, says) in [
+        ("token", "fine"),
+        ("certificate", "fine"),
+        ("plugin", "fine"),
+        ("broken", "cluster `broken`"),
+        ("insecure", "switches the check of certificates off"),
+    ] {
+        let told = comes_to(&project, &format!(r#"k8s_get("{cluster}", "Namespace", "default")"#));
+        shows(&told, says);
+        hides(&told, "token-of-lab");
+    }
+}
+
+#[test]
 fn objects_that_are_wrong() {
     let Some(kube) = Kube::shared() else { return };
     let (project, name) = (kube.project(), unique("wrong"));

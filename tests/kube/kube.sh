@@ -8,7 +8,7 @@
 # The API server and etcd come from $KUBEBUILDER_ASSETS where that is set; then there are no controllers and no nodes. What Go
 # builds has the controllers, too, and two nodes without containers (`node/`): pods become ready, `exec` runs on this machine.
 # With KUBE_REMOVE set, the folder goes in the end. Contexts of the kubeconfig: `lab` (may do everything), `viewer` (may read everything but secrets), `nobody`, `stale` (a token that
-# nobody knows).
+# nobody knows), `keeper` (everything, by a client's certificate).
 set -euo pipefail
 here=$(dirname "$(realpath "$0")")
 fail() { echo "kube: $1" >&2; exit 1; }
@@ -58,6 +58,9 @@ certificates() {
     openssl x509 -req -in "$dir/api.csr" -CA "$dir/ca.pem" -CAkey "$dir/ca.key" -CAcreateserial -days 2 -out "$dir/api.pem" \
         -extfile <(echo "subjectAltName=IP:127.0.0.1,DNS:localhost,DNS:kubernetes.default.svc") 2> /dev/null
     openssl genrsa -out "$dir/accounts.key" 2048 2> /dev/null
+    openssl req -newkey rsa:2048 -nodes -subj /O=system:masters/CN=keeper -keyout "$dir/keeper.key" -out "$dir/keeper.csr" 2> /dev/null
+    openssl x509 -req -in "$dir/keeper.csr" -CA "$dir/ca.pem" -CAkey "$dir/ca.key" -CAcreateserial -days 2 \
+        -out "$dir/keeper.pem" -extfile <(echo extendedKeyUsage=clientAuth) 2> /dev/null
 }
 
 kubeconfig() {
@@ -67,9 +70,10 @@ kubeconfig() {
     echo 'current-context: lab'
     echo "clusters: [{name: lab, cluster: {server: 'https://127.0.0.1:$port', certificate-authority: '$dir/ca.pem'}}]"
     echo 'contexts:'
-    for user in lab viewer nobody stale; do echo "- {name: $user, context: {cluster: lab, user: $user}}"; done
+    for user in lab viewer nobody stale keeper; do echo "- {name: $user, context: {cluster: lab, user: $user}}"; done
     echo 'users:'
     for user in lab viewer nobody stale; do echo "- {name: $user, user: {token: token-of-$user}}"; done
+    echo "- {name: keeper, user: {client-certificate: '$dir/keeper.pem', client-key: '$dir/keeper.key'}}"
 }
 
 run() {
@@ -90,6 +94,7 @@ run() {
     pids+=($!)
     "$bin/kube-apiserver" --etcd-servers "http://127.0.0.1:$store" --bind-address 127.0.0.1 --secure-port "$api" \
         --tls-cert-file "$dir/api.pem" --tls-private-key-file "$dir/api.key" --token-auth-file "$dir/tokens.csv" \
+        --client-ca-file "$dir/ca.pem" \
         --authorization-mode RBAC --service-cluster-ip-range 10.0.0.0/24 --disable-admission-plugins ServiceAccount \
         --service-account-issuer https://kubernetes.default.svc --service-account-key-file "$dir/accounts.key" \
         --service-account-signing-key-file "$dir/accounts.key" --allow-privileged > "$dir/api.log" 2>&1 < /dev/null &
