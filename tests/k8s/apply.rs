@@ -97,6 +97,33 @@ fn a_bundle_is_planned_before_anything_of_it_exists_applied_and_then_unchanged()
 }
 
 #[test]
+fn a_definition_of_more_than_a_megabyte_is_planned_applied_and_unchanged() {
+    let Some(kube) = Kube::shared() else { return };
+    let name = unique("big");
+    let fields: String = (0..3_000)
+        .map(|field| {
+            format!(
+                "                field{field}: {{type: string, description: '{}'}}\n",
+                "words ".repeat(65)
+            )
+        })
+        .fold(String::new(), |all, one| all + &one);
+    let definition = format!(
+        "apiVersion: apiextensions.k8s.io/v1\nkind: CustomResourceDefinition\nmetadata: {{name: sets.{name}.example.com}}\nspec:\n  \
+           group: {name}.example.com\n  scope: Namespaced\n  names: {{kind: Set, plural: sets}}\n  versions:\n  - name: v1\n    \
+             served: true\n    storage: true\n    schema:\n      openAPIV3Schema:\n        type: object\n        properties:\n          \
+             spec:\n            type: object\n            properties:\n{fields}"
+    );
+    assert!(definition.len() > 1_300_000, "{}", definition.len());
+    let project = kube.project().file("app.yaml", &definition);
+    shows(&plan(&project, APPLY).success().stderr, "1 would change");
+    shows(&run(&project, APPLY).success().stdout, "CustomResourceDefinition: created");
+    shows(&run(&project, APPLY).success().stdout, "CustomResourceDefinition: unchanged");
+    let size = std::fs::metadata(project.database()).unwrap().len();
+    assert!(size < 4_000_000, "the log has {size} bytes");
+}
+
+#[test]
 fn a_plan_is_applied_as_it_was_seen_or_not_at_all() {
     let Some(kube) = Kube::shared() else { return };
     let name = unique("planned");

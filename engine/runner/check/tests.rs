@@ -96,11 +96,11 @@ static REPORT: Signature = Signature {
 };
 static K8S_DRAIN: Signature = Signature {
     options: &[opt("timeout", Type::Duration)],
-    performs: Some(performs("k8s.drain", Kind::Act, Touches::Text(0))),
+    performs: Some(performs("k8s.drain", Kind::Ensure, Touches::Cluster)),
     ..plain("k8s_drain", &[param("cluster", Type::String), param("node", Type::String)])
 };
 static K8S_UNCORDON: Signature = Signature {
-    performs: Some(performs("k8s.drain", Kind::Act, Touches::Text(0))),
+    performs: Some(performs("k8s.drain", Kind::Ensure, Touches::Cluster)),
     ..plain("k8s_uncordon", &[param("cluster", Type::String), param("node", Type::String)])
 };
 static HOST_REBOOT: Signature = Signature {
@@ -143,7 +143,7 @@ const PARAMS = #{
     node:   #{ type: "host", group: "workers", doc: "the node to patch" },
     reboot: true,
 };
-const NEEDS  = ["ssh.exec:@workers", "ssh.read:@workers", "k8s.drain:nl"];
+const NEEDS  = ["ssh.exec:@workers", "ssh.read:@workers", "k8s.drain:nl/*"];
 const LIMITS = #{ timeout: "30m", locks: ["cluster/nl"] };
 
 import "apt" as apt;
@@ -180,7 +180,7 @@ try { ssh_exec("w-1", "true", #{ sudo: true }); } catch (error) { print(error); 
     assert_eq!(checked.header.expect("a header").params.len(), 2);
     let uses: Vec<String> =
         checked.capabilities.iter().map(|one| format!("{} {:?}", one.verb, one.target)).collect();
-    assert!(uses.iter().any(|one| one == "k8s.drain Named(\"nl\")"), "{uses:?}");
+    assert!(uses.iter().any(|one| one == "k8s.drain Below(\"nl\")"), "{uses:?}");
     assert!(uses.iter().all(|one| !one.contains("file.put")), "only what is reachable: {uses:?}");
 }
 
@@ -243,6 +243,15 @@ fn each_mistake_is_found_where_it_is() {
         ("const NEEDS = [\"ssh.exec:@\"];", &["malformed-capability 1:16+12"]),
         ("const NEEDS = [\"ssh.read\"];\nssh_exec(\"edge-1\", \"x\");", &["missing-need 2:1+8"]),
         ("const NEEDS = [\"ssh.exec:@edge\"];\nssh_exec(\"db-1\", \"x\");", &["missing-need 2:1+8"]),
+        ("const NEEDS = [\"k8s.drain:nl/*\"];\nk8s_drain(\"nl\", \"w\");", &[]),
+        ("const NEEDS = [\"k8s.drain:*\"];\nk8s_drain(\"nl\", \"w\");", &[]),
+        ("const NEEDS = [\"k8s.drain:n?/w-*\"];\nk8s_drain(\"nl\", \"w\");", &[]),
+        ("const NEEDS = [\"k8s.drain\"];\nk8s_drain(\"nl\", \"w\");", &[]),
+        ("const NEEDS = [\"k8s.drain:gr/*\"];\nk8s_drain(\"nl\", \"w\");", &["missing-need 2:1+9"]),
+        (
+            "const NEEDS = [\"k8s.get\"];\nk8s_drain(\"nl\", \"w\");",
+            &["unknown-capability 1:16+9", "missing-need 2:1+9"],
+        ),
         (
             "const NEEDS = [\"ssh.exec:@edge\"];\nssh_exec([\"edge-1\", \"db-1\"], \"x\");",
             &["missing-need 2:1+8"],
