@@ -85,8 +85,8 @@ run() {
     certificates "$dir"
     printf '%s\n' 'token-of-lab,lab,1,system:masters' 'token-of-viewer,viewer,2,' 'token-of-nobody,nobody,3,' \
         'token-of-controllers,system:kube-controller-manager,4,system:masters' > "$dir/tokens.csv"
-    # Ends with this script, however that ends.
-    trap 'kill "${pids[@]}" 2> /dev/null; wait "${pids[@]}" 2> /dev/null || true
+    # They end with this script, however that ends. An API server that is asked to end waits for its store, which is gone.
+    trap 'kill -KILL "${pids[@]}" 2> /dev/null; wait "${pids[@]}" 2> /dev/null || true
         [ -z "${KUBE_REMOVE:-}" ] || rm -rf "$dir"' EXIT
     "$bin/etcd" --data-dir "$dir/etcd" --listen-client-urls "http://127.0.0.1:$store" \
         --advertise-client-urls "http://127.0.0.1:$store" --listen-peer-urls "http://127.0.0.1:$peer" \
