@@ -121,6 +121,14 @@ fn objects_that_are_wrong() {
     );
     let bad = apply(&bad);
     shows(&bad, "rejected: ");
+    hides(&bad, "not-base64");
+    // What the server warns of is told.
+    let odd = r#"#{ apiVersion: "v1", kind: "Pod", metadata: #{ name: "odd-name", namespace: "NS" }, spec: #{
+        containers: [#{ name: "c", image: "nginx" }], nodeSelector: #{ "beta.kubernetes.io/os": "linux" } } }"#;
+    shows(
+        &run(&project, &format!("k8s_apply(\"nl\", {});", odd.replace("NS", &name))).success().stdout,
+        "deprecated",
+    );
     // A template of pods cannot be changed; the server dumps all of it.
     let worker = |image: &str| {
         format!(

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
 use super::exchange::{Ask, kind, parsed, refusal, unknown_kind};
+use super::look::{is_certificate, secret_name, values};
 use super::reference::query;
 use crate::bindings::wait::{patience, poll};
 use crate::gate::permit::invalid;
@@ -17,6 +18,7 @@ use crate::model::effect::{Kind, Target};
 use crate::model::event::Failure;
 use crate::model::k8s::{Id, Manifest, Resource, UnknownKind, normal, owner, yaml};
 use crate::model::run::Mode;
+use crate::model::secret::Secret;
 use crate::world::k8s::Reply;
 
 /// The type of a server-side apply; JSON is YAML, too.
@@ -130,6 +132,19 @@ impl Apply {
 
     fn get(&self, path: String) -> Ask<'_> {
         Ask::get(&self.cluster, path)
+    }
+
+    /// Makes the values of a secret known, should an answer of the server quote one.
+    fn learn(&self, permit: &Permit<'_>) {
+        if !self.id.is_secret() {
+            return;
+        }
+        let Id { namespace, name, .. } = &self.id;
+        for (key, bytes) in values(&self.wanted).filter(|(_, bytes)| !is_certificate(bytes)) {
+            let name = secret_name(&self.cluster, namespace.as_deref(), name, key);
+            // One that is too short to be told from other text cannot be replaced in it.
+            let _ = permit.learn(&Secret::new(name, bytes));
+        }
     }
 
     /// Finds the kind; in a plan it may be one that the plan brings.
@@ -350,6 +365,7 @@ impl Effect for Apply {
     }
 
     async fn observe(&self, permit: &Permit<'_>) -> Result<Seen<Applied>, Failure> {
+        self.learn(permit);
         let resource = match self.resource(permit).await? {
             Ok(resource) => resource,
             Err(unknown) => {

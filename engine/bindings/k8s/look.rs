@@ -83,7 +83,7 @@ fn decoded(text: &str) -> Option<Vec<u8>> {
 }
 
 /// Whether bytes are certificates and nothing else: those are public.
-fn is_certificate(bytes: &[u8]) -> bool {
+pub(super) fn is_certificate(bytes: &[u8]) -> bool {
     let text = String::from_utf8_lossy(bytes);
     text.contains("-----BEGIN CERTIFICATE-----")
         && text.matches("-----BEGIN ").count() == text.matches("-----BEGIN CERTIFICATE-----").count()
@@ -198,6 +198,13 @@ struct Values {
     secrets: Vec<(String, Vec<u8>)>,
 }
 
+impl ReadSecret {
+    fn name_of(&self, key: &str) -> SecretName {
+        let Reference { cluster, namespace, name, .. } = &self.object;
+        secret_name(cluster, namespace.as_deref(), name, key)
+    }
+}
+
 impl Effect for ReadSecret {
     const NAME: &'static str = "k8s.secret";
     const KIND: Kind = Kind::Read;
@@ -220,7 +227,7 @@ impl Effect for ReadSecret {
                 values.certificates.insert(key.clone(), String::from_utf8_lossy(&bytes).into_owned());
                 continue;
             }
-            let secret = Secret::new(secret_name(&self.object, key), bytes.clone());
+            let secret = Secret::new(self.name_of(key), bytes.clone());
             // What is too short to be told from other text cannot be replaced in it; it is not recorded here either.
             let _ = permit.learn(&secret);
             values.keys.push(key.clone());
@@ -230,9 +237,15 @@ impl Effect for ReadSecret {
     }
 }
 
+/// Returns the decoded values of a secret; what is not base64 is left to the server to refuse.
+pub(super) fn values(object: &Value) -> impl Iterator<Item = (&str, Vec<u8>)> {
+    let data = object["data"].as_object().into_iter().flatten();
+    data.filter_map(|(key, text)| Some((key.as_str(), text.as_str().and_then(decoded)?)))
+}
+
 /// Names a value by its place: `k8s/nl/web/site-tls/tls.key`.
-pub(super) fn secret_name(object: &Reference, key: &str) -> SecretName {
-    let parts = [object.cluster.as_str(), object.namespace.as_deref().unwrap_or_default(), &object.name, key];
+pub(super) fn secret_name(cluster: &str, namespace: Option<&str>, name: &str, key: &str) -> SecretName {
+    let parts = [cluster, namespace.unwrap_or_default(), name, key];
     let mut name = "k8s".to_owned();
     for part in parts.into_iter().filter(|part| !part.is_empty()) {
         let allowed = |c: char| match c.to_ascii_lowercase() {
@@ -318,13 +331,13 @@ pub(super) fn k8s_secret(call: &mut Call<'_>) -> Result<Dynamic, Raise> {
     if call.session.gate().replay {
         // A replay has no cluster: the placeholder is what the log would show.
         for key in &values.keys {
-            let name = secret_name(&effect.object, key);
+            let name = effect.name_of(key);
             let text = format!("«secret:{name}»");
             map.insert(key.into(), Dynamic::from(SecretValue(Secret::new(name, text.into_bytes()))));
         }
     }
     for (key, bytes) in values.secrets {
-        let name = secret_name(&effect.object, &key);
+        let name = effect.name_of(&key);
         map.insert(key.into(), Dynamic::from(SecretValue(Secret::new(name, bytes))));
     }
     Ok(map.into())

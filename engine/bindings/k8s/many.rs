@@ -13,7 +13,7 @@ use super::reference::cluster;
 use crate::bindings::{Call, Outcome, Raise, json as to_json};
 use crate::gate::permit::invalid;
 use crate::gate::{Answered, Effect, Halt, Stop, sentence};
-use crate::model::event::{Failure, Verdict};
+use crate::model::event::{Failure, Level, Verdict};
 use crate::model::k8s::{Id, Manifest, read};
 
 /// Objects that are applied at once.
@@ -66,6 +66,12 @@ pub(super) fn k8s_apply(call: &mut Call<'_>) -> Result<Dynamic, Raise> {
     let mut results: Vec<Dynamic> = Vec::with_capacity(manifests.len());
     for (manifest, end) in manifests.iter().zip(done) {
         let Some((answered, changed)) = end else { continue };
+        if let Answered::Known(applied, _) = &answered {
+            for warning in &applied.warnings {
+                let text = format!("{}: {warning}", manifest.id);
+                call.session.say(Level::Warn, &text, Some(call.site.clone()))?;
+            }
+        }
         results.push(Dynamic::from(match answered {
             Answered::Known(applied, _) => outcome(&manifest.id, applied.action, &applied.warnings, changed),
             Answered::Unplanned => Outcome::unplanned(Apply::NAME, call.site.clone()),
