@@ -450,8 +450,10 @@ fn hosts(known: Option<&Known>, path: Option<String>) -> Target {
         Some(Known::Text(pattern) | Known::OneOf(pattern) | Known::AllOf(pattern)) => {
             Target::Hosts { pattern: pattern.clone(), path }
         }
+        Some(Known::OneText(names)) => Target::Hosts { pattern: names.join(":"), path },
         Some(array @ Known::Array(_)) => match array.element() {
-            Known::Text(pattern) | Known::OneOf(pattern) => Target::Hosts { pattern, path },
+            Known::Text(pattern) => Target::Hosts { pattern, path },
+            Known::OneText(names) => Target::Hosts { pattern: names.join(":"), path },
             _ => Target::Unknown { path },
         },
         _ => Target::Unknown { path },

@@ -11,6 +11,8 @@ pub enum Known {
     Unknown,
     /// This text.
     Text(String),
+    /// One of these texts.
+    OneText(Vec<String>),
     /// Some text.
     AnyText,
     /// This whole number.
@@ -44,7 +46,7 @@ impl Known {
     pub fn words(&self) -> &'static str {
         match self {
             Self::Unknown => "a value",
-            Self::Text(_) | Self::AnyText => "a string",
+            Self::Text(_) | Self::OneText(_) | Self::AnyText => "a string",
             Self::Int(_) | Self::AnyInt => "a whole number",
             Self::Float => "a number with a fraction",
             Self::Bool => "true or false",
@@ -60,7 +62,7 @@ impl Known {
 
     /// Whether it is certainly text.
     pub fn is_text(&self) -> bool {
-        matches!(self, Self::Text(_) | Self::AnyText)
+        matches!(self, Self::Text(_) | Self::OneText(_) | Self::AnyText)
     }
 
     /// Whether it is certainly a number.
@@ -73,13 +75,13 @@ impl Known {
         match self {
             Self::AllOf(pattern) => Self::OneOf(pattern.clone()),
             Self::Array(all) => {
-                let names: Option<Vec<&str>> = all
+                let names: Option<Vec<String>> = all
                     .iter()
-                    .map(|one| if let Self::Text(text) = one { Some(text.as_str()) } else { None })
+                    .map(|one| if let Self::Text(text) = one { Some(text.clone()) } else { None })
                     .collect();
                 match names {
-                    Some(names) if names.len() == 1 => Self::Text(names[0].to_owned()),
-                    Some(names) if !names.is_empty() => Self::OneOf(names.join(":")),
+                    Some(names) if names.len() == 1 => Self::Text(names[0].clone()),
+                    Some(names) if !names.is_empty() => Self::OneText(names),
                     Some(_) | None => Self::Unknown,
                 }
             }

@@ -237,6 +237,8 @@ fn each_mistake_is_found_where_it_is() {
         ("ssh_exec(\"edge\", \"x\");", &["unknown-host 1:10+6"]),
         ("let h = hosts(\"egde\");", &["unknown-host 1:15+6"]),
         ("let s = secret(\"db/rot\");", &["unknown-secret 1:16+8"]),
+        ("for name in [\"db/root\", \"db/root\"] { secret(name); }", &[]),
+        ("for name in [1, 2] { secret(name); }", &[]),
         // needs
         ("const NEEDS = [\"ssh.exce\"];", &["unknown-capability 1:16+10"]),
         ("const NEEDS = [\"ssh.exec:@egde\"];", &["unknown-group 1:16+16"]),
