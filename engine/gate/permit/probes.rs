@@ -64,7 +64,7 @@ impl Permit<'_> {
     }
 
     /// Does something on the world's own thread: the script is woken once, not once a packet.
-    async fn away<T, E, F>(
+    pub(super) async fn away<T, E, F>(
         &self,
         name: &str,
         what: impl FnOnce(Arc<Gate>, CancellationToken) -> F,
