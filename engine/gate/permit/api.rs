@@ -5,7 +5,6 @@ use crate::model::effect::Target;
 use crate::model::event::Failure;
 use crate::model::url;
 use crate::world::http;
-use crate::world::tls::probe;
 
 impl Permit<'_> {
     /// Makes one exchange with a URL below the effect's own, which ends in `/`.
@@ -19,20 +18,5 @@ impl Permit<'_> {
             }
             _ => Err(invalid(format!("the effect is not about `{name}`"))),
         }
-    }
-
-    /// Looks at what the server of the effect's URL shows on one of its ports.
-    pub async fn look_at_own(&self, request: &probe::Request) -> Result<probe::Sight, Failure> {
-        let own = match self.target {
-            Target::Named { name } => url::parse(name).ok(),
-            Target::Host { .. } | Target::Run => None,
-        };
-        let host = own.as_ref().and_then(|own| own.host_str()).unwrap_or_default();
-        if crate::model::port::host(host).ok().as_ref() != Some(&request.port.host) {
-            return Err(invalid(format!("the effect is not about `{}`", request.port.name())));
-        }
-        let asked = request.clone();
-        let name = request.port.name();
-        self.away(&name, |_, cancel| async move { asked.look(&cancel).await }).await
     }
 }
