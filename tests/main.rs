@@ -12,4 +12,5 @@ mod k8s;
 mod library;
 mod ssh;
 mod support;
+mod targets;
 mod x509;

@@ -105,8 +105,10 @@ impl Api {
             base.set_path(&format!("{}/", base.path()));
         }
         let tries = keys.value("tries");
-        let count = |value: &Dynamic| value.as_int().ok().and_then(|n| u32::try_from(n).ok()).filter(|n| *n > 0);
-        let tries = tries.as_ref().map(|value| count(value).ok_or_else(|| keys.wrong("tries", "a number of tries")));
+        let count =
+            |value: &Dynamic| value.as_int().ok().and_then(|n| u32::try_from(n).ok()).filter(|n| *n > 0);
+        let tries =
+            tries.as_ref().map(|value| count(value).ok_or_else(|| keys.wrong("tries", "a number of tries")));
         let tries = tries.transpose()?.unwrap_or(TRIES);
         Ok(Self {
             trust: trusted_by(call, keys.text("ca")?, keys.text("pin")?)?,
@@ -235,7 +237,8 @@ impl Client<'_> {
 
     /// Makes the failure of an answer that is none of the right ones.
     pub(super) fn refused(&self, ask: &Ask, reply: &Reply, why: &str) -> Failure {
-        let status = format!("{} {}", reply.status, reply.reason.as_deref().unwrap_or(status_words(reply.status)));
+        let status =
+            format!("{} {}", reply.status, reply.reason.as_deref().unwrap_or(status_words(reply.status)));
         let path = ask.path.split('?').next().unwrap_or_default();
         let why = self.permit.redact(why);
         let why: String = why.trim().chars().take(SHOWN).collect();
@@ -257,13 +260,20 @@ impl Client<'_> {
         };
         match self.permit.look_served(&request).await {
             Ok(sight) => Ok(sight.chain.first().and_then(|der| Certificate::read(der).ok())),
-            Err(failure) if matches!(failure.kind.as_str(), "denied" | "cancelled" | "invalid") => Err(failure),
+            Err(failure) if matches!(failure.kind.as_str(), "denied" | "cancelled" | "invalid") => {
+                Err(failure)
+            }
             Err(_) => Ok(None),
         }
     }
 
     /// Describes what a port shows, as something that holds the certificate.
-    pub(super) async fn part(&self, wanted: &Wanted, port: &Port, sni: Option<&str>) -> Result<Part, Failure> {
+    pub(super) async fn part(
+        &self,
+        wanted: &Wanted,
+        port: &Port,
+        sni: Option<&str>,
+    ) -> Result<Part, Failure> {
         let shown = self.shown(port, sni).await?;
         let name = sni.map(|sni| format!(" ({sni})")).unwrap_or_default();
         Ok(Part {
@@ -279,7 +289,12 @@ impl Client<'_> {
     }
 
     /// Waits until a port shows the wanted certificate: a server that restarts shows nothing for a while.
-    pub(super) async fn verify(&self, wanted: &Wanted, port: &Port, sni: Option<&str>) -> Result<(), Failure> {
+    pub(super) async fn verify(
+        &self,
+        wanted: &Wanted,
+        port: &Port,
+        sni: Option<&str>,
+    ) -> Result<(), Failure> {
         let seen = poll(self.permit, self.api.patience, async |_| {
             let part = self.part(wanted, port, sni).await?;
             Ok(if part.is_right { Ok(()) } else { Err(part) })
@@ -301,7 +316,11 @@ impl Client<'_> {
 /// Makes the failure of a login that was refused.
 pub(super) fn unknown_here(api: &Api, why: &str) -> Failure {
     let message = format!("{} refuses the login: {why}", api.name());
-    Failure { kind: "authentication".to_owned(), details: json!({ "fault": "authentication" }), ..invalid(message) }
+    Failure {
+        kind: "authentication".to_owned(),
+        details: json!({ "fault": "authentication" }),
+        ..invalid(message)
+    }
 }
 
 /// Reads a secret of a target.

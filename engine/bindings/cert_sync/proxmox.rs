@@ -43,7 +43,8 @@ impl Proxmox {
     fn with_token(&self, mut ask: Ask) -> Result<Ask, Failure> {
         let token = exposed(&self.token)?.trim();
         let is_whole = token.split_once('=').is_some_and(|(name, uuid)| {
-            name.split_once('!').is_some_and(|(user, id)| user.contains('@') && !id.is_empty()) && !uuid.is_empty()
+            name.split_once('!').is_some_and(|(user, id)| user.contains('@') && !id.is_empty())
+                && !uuid.is_empty()
         });
         if !is_whole {
             let name = self.token.name();
@@ -94,7 +95,8 @@ impl Place for Proxmox {
             return Err(self.refused(&client, &ask, &reply));
         }
         let body: Value = serde_json::from_slice(&reply.body).unwrap_or_default();
-        let rows = body["data"].as_array().ok_or_else(|| client.refused(&ask, &reply, "no list of certificates"))?;
+        let rows =
+            body["data"].as_array().ok_or_else(|| client.refused(&ask, &reply, "no list of certificates"))?;
         let row = rows.iter().find(|row| row["filename"] == FILE);
         let bundle = row.map(|row| Bundle::read(row["pem"].as_str().unwrap_or_default().as_bytes()));
         let leaf = match &bundle {

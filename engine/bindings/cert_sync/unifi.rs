@@ -51,7 +51,8 @@ impl Unifi {
     }
 
     async fn log_in(&self, client: &Client<'_>) -> Result<Session, Failure> {
-        let body = json!({ "username": self.user, "password": exposed(&self.password)?, "rememberMe": false });
+        let body =
+            json!({ "username": self.user, "password": exposed(&self.password)?, "rememberMe": false });
         let ask = Ask::json("POST", "api/auth/login", &body);
         let reply = client.ask(&ask).await?;
         if !matches!(reply.status, 200 | 201) {
@@ -65,11 +66,17 @@ impl Unifi {
         let token = token.ok_or_else(|| unknown_here(&self.url, "it gave no session"))?;
         let cookie = client.learn("unifi/session", token)?;
         let mark = reply.header("x-csrf-token").map(str::to_owned).or_else(|| marked(token));
-        let mark = mark.ok_or_else(|| unknown_here(&self.url, "its session has no mark against other pages"))?;
+        let mark =
+            mark.ok_or_else(|| unknown_here(&self.url, "its session has no mark against other pages"))?;
         Ok(Session { cookie, mark: client.learn("unifi/mark", &mark)? })
     }
 
-    async fn send(&self, client: &Client<'_>, session: &Session, mut ask: Ask) -> Result<(Ask, Reply), Failure> {
+    async fn send(
+        &self,
+        client: &Client<'_>,
+        session: &Session,
+        mut ask: Ask,
+    ) -> Result<(Ask, Reply), Failure> {
         ask.headers.push(("cookie", Zeroizing::new(format!("TOKEN={}", exposed(&session.cookie)?))));
         ask.headers.push(("x-csrf-token", Zeroizing::new(exposed(&session.mark)?.to_owned())));
         let reply = client.ask(&ask).await?;
@@ -85,7 +92,9 @@ impl Unifi {
         for key in rows.iter().filter_map(|row| row["key"].as_str()) {
             client.learn("unifi/key", key)?;
         }
-        let ours = |name: &str| name.strip_prefix(&self.name).is_some_and(|rest| rest.is_empty() || rest.starts_with(' '));
+        let ours = |name: &str| {
+            name.strip_prefix(&self.name).is_some_and(|rest| rest.is_empty() || rest.starts_with(' '))
+        };
         let rows = rows.iter().filter_map(|row| Some((row["id"].as_str()?, row["name"].as_str()?)));
         Ok(rows.filter(|(_, name)| ours(name)).map(|(id, name)| (id.to_owned(), name.to_owned())).collect())
     }

@@ -22,7 +22,10 @@ impl Npm {
             return Ok(reply);
         }
         if is_new {
-            return Err(unknown_here(&self.url, &format!("it gave a token, and answers {} to it", reply.status)));
+            return Err(unknown_here(
+                &self.url,
+                &format!("it gave a token, and answers {} to it", reply.status),
+            ));
         }
         let token = self.log_in(client).await?;
         client.ask(&with(ask, &token)?).await
@@ -41,7 +44,8 @@ impl Npm {
         }
         if let Some(challenge) = answer["challenge_token"].as_str() {
             client.learn("npm/challenge", challenge)?;
-            let why = "it asks for a second factor: give runs a user without one, and with no more than it needs";
+            let why =
+                "it asks for a second factor: give runs a user without one, and with no more than it needs";
             return Err(unknown_here(&self.url, why));
         }
         match reply.status {

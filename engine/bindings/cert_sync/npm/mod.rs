@@ -73,7 +73,8 @@ impl Npm {
         }
         let rows = rows::read(client, &reply.body)?;
         let rows = rows.ok_or_else(|| client.refused(&ask, &reply, "no list of certificates"))?;
-        let (mut own, others): (Vec<Row>, Vec<Row>) = rows.into_iter().partition(|row| row.is_custom && row.name == self.name);
+        let (mut own, others): (Vec<Row>, Vec<Row>) =
+            rows.into_iter().partition(|row| row.is_custom && row.name == self.name);
         // The one with most hosts costs the fewest changes; of two with none, the newer one is more likely right.
         own.sort_by_key(|row| std::cmp::Reverse((row.hosts.len(), row.id)));
         Ok((own, others))
@@ -135,7 +136,10 @@ impl Npm {
         // nginx tests all of its files before it takes one, and its answer does not say which one was wrong.
         let broken: Vec<String> = others.iter().filter(|row| row.is_broken()).map(Row::words).collect();
         if reply.status == 500 && !broken.is_empty() {
-            why = format!("{why}; nginx takes no change as long as a key is not its certificate's: {}", broken.join(", "));
+            why = format!(
+                "{why}; nginx takes no change as long as a key is not its certificate's: {}",
+                broken.join(", ")
+            );
         }
         Err(client.refused(&ask, &reply, &why))
     }
@@ -184,12 +188,14 @@ impl Place for Npm {
             wanted: format!("nothing: its {} go to certificate {}", rows::count(row.hosts.len()), kept.id),
             is_right: false,
         }));
-        found.parts.extend(own.iter().flat_map(|row| &row.hosts).filter(|host| host.is_offline).map(|host| Part {
-            name: host.words.clone(),
-            holds: Holds::Other("offline".to_owned()),
-            wanted: "online".to_owned(),
-            is_right: false,
-        }));
+        found.parts.extend(own.iter().flat_map(|row| &row.hosts).filter(|host| host.is_offline).map(
+            |host| Part {
+                name: host.words.clone(),
+                holds: Holds::Other("offline".to_owned()),
+                wanted: "online".to_owned(),
+                is_right: false,
+            },
+        ));
         match self.window(kept.hosts.iter().filter(|host| !host.is_offline))? {
             Some((port, name)) => found.parts.push(client.part(wanted, &port, Some(&name)).await?),
             None if kept.hosts.is_empty() => found.warnings.push(format!("no host uses {}", self.words())),
@@ -197,7 +203,10 @@ impl Place for Npm {
         }
         let broken = others.iter().filter(|row| row.is_broken() && !row.hosts.is_empty());
         found.warnings.extend(broken.map(|row| {
-            format!("{} has a key that is not its own: nginx takes no change of any host until that is put right", row.words())
+            format!(
+                "{} has a key that is not its own: nginx takes no change of any host until that is put right",
+                row.words()
+            )
         }));
         Ok(found)
     }
@@ -236,7 +245,8 @@ impl Place for Npm {
         let (now, _) = self.rows(&client).await?;
         for row in now.iter().filter(|row| row.id != kept.id) {
             if !row.hosts.is_empty() {
-                let message = format!("{} got a host meanwhile, and stays; the next run moves it", row.words());
+                let message =
+                    format!("{} got a host meanwhile, and stays; the next run moves it", row.words());
                 return Err(Failure { kind: "changed".to_owned(), ..invalid(message) });
             }
             self.delete(&client, row.id).await?;

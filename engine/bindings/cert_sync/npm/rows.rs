@@ -65,7 +65,14 @@ impl Host {
 impl Row {
     /// Makes one to which nothing was uploaded yet.
     pub(super) fn new(id: u64, name: &str) -> Self {
-        Self { id, name: name.to_owned(), is_custom: true, chain: Vec::new(), key: Kept::None, hosts: Vec::new() }
+        Self {
+            id,
+            name: name.to_owned(),
+            is_custom: true,
+            chain: Vec::new(),
+            key: Kept::None,
+            hosts: Vec::new(),
+        }
     }
 
     /// Whether it is the wanted pair with its chain, by content: dates and names there are not to be relied on.
@@ -145,10 +152,15 @@ fn host(section: &'static str, value: &Value) -> Option<Host> {
     let id = value["id"].as_u64()?;
     let names = value["domain_names"].as_array().into_iter().flatten();
     let names: Vec<String> = names.filter_map(|name| name.as_str().map(str::to_owned)).collect();
-    let called = names.first().cloned().or_else(|| Some(format!("port {}", value["incoming_port"].as_u64()?)));
+    let called =
+        names.first().cloned().or_else(|| Some(format!("port {}", value["incoming_port"].as_u64()?)));
     // A number in some databases, and a truth value in others.
     let is_enabled = value["enabled"].as_bool().unwrap_or(value["enabled"] != 0);
     let is_offline = is_enabled && value["meta"].is_object() && value["meta"]["nginx_online"] != true;
-    let words = format!("{} {id} ({})", section.trim_end_matches('s').replace('-', " "), called.unwrap_or_else(|| "no name".to_owned()));
+    let words = format!(
+        "{} {id} ({})",
+        section.trim_end_matches('s').replace('-', " "),
+        called.unwrap_or_else(|| "no name".to_owned())
+    );
     Some(Host { section, id, words, names, is_enabled, is_offline })
 }

@@ -118,6 +118,13 @@ impl State {
         self.reload();
         id
     }
+
+    /// Takes a host from nginx, as when it was changed while its files were missing.
+    pub fn take_offline(&mut self, place: usize) {
+        self.hosts[place].online = false;
+        self.hosts[place].conf = Conf::Missing;
+        self.reload();
+    }
 }
 
 /// A running instance; it ends with this value.
