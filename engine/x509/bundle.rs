@@ -7,6 +7,8 @@ use crate::x509::{Certificate, Error, PrivateKey};
 
 /// Bytes that are read: a store of all public authorities has a quarter of a MiB.
 pub const MOST: usize = 4 << 20;
+/// How the first line of every private key in PEM ends.
+const KEY: &[u8] = b"PRIVATE KEY-----";
 /// Bytes of a label that errors repeat.
 const LABEL: usize = 40;
 
@@ -167,6 +169,13 @@ fn sections(bytes: &[u8]) -> Result<Vec<Section<'_>>, Error> {
         Some(Section { label, line, .. }) => Err(Error::NoEnd { label, line }),
         None => Ok(sections),
     }
+}
+
+/// Returns the numbers of which the public halves of all private keys in a text consist: what certificates say of these keys.
+pub fn public_halves(bytes: &[u8]) -> Vec<Vec<u8>> {
+    let is_key = bytes.windows(KEY.len()).any(|part| part == KEY);
+    let keys = if is_key { Bundle::read(bytes).map(|bundle| bundle.keys) } else { Ok(Vec::new()) };
+    keys.unwrap_or_default().into_iter().map(|key| key.public().number().to_vec()).collect()
 }
 
 /// Returns a text without its certificates, which are public: what is left may be secret.
