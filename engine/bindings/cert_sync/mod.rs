@@ -1,19 +1,28 @@
 //! `cert_sync`: a certificate and its key at a place, served. One file a kind of place; [`place::Place`] says what a kind has to do.
 
+mod api;
 mod files;
 mod keys;
+mod npm;
 mod place;
+mod proxmox;
 mod script;
 mod served;
 mod sync;
+mod synology;
+mod unifi;
 mod wanted;
 
 use rhai::{Dynamic, Map};
 
 use self::files::Files;
 use self::keys::Keys;
+use self::npm::Npm;
 use self::place::Place;
+use self::proxmox::Proxmox;
 use self::sync::Sync;
+use self::synology::Synology;
+use self::unifi::Unifi;
 use self::wanted::Wanted;
 use crate::bindings::cert_load::Source;
 use crate::bindings::outcome::unanswered;
@@ -24,7 +33,7 @@ use crate::model::event::Verdict;
 use crate::model::nearest::did_you_mean;
 
 /// Every kind of place.
-const KINDS: &[&str] = &[Files::KIND];
+const KINDS: &[&str] = &[Files::KIND, Npm::KIND, Proxmox::KIND, Synology::KIND, Unifi::KIND];
 
 pub(super) fn cert_sync(call: &mut Call<'_>) -> Result<Dynamic, Raise> {
     let source = Source::read(&call.value(0), call.name())?;
@@ -38,6 +47,22 @@ pub(super) fn cert_sync(call: &mut Call<'_>) -> Result<Dynamic, Raise> {
     match kind.as_str() {
         Files::KIND => {
             let place = Files::read(call, &mut keys)?;
+            synced(call, Sync::new(wanted, place, keys)?)
+        }
+        Npm::KIND => {
+            let place = Npm::read(call, &mut keys)?;
+            synced(call, Sync::new(wanted, place, keys)?)
+        }
+        Proxmox::KIND => {
+            let place = Proxmox::read(call, &mut keys)?;
+            synced(call, Sync::new(wanted, place, keys)?)
+        }
+        Synology::KIND => {
+            let place = Synology::read(call, &mut keys)?;
+            synced(call, Sync::new(wanted, place, keys)?)
+        }
+        Unifi::KIND => {
+            let place = Unifi::read(call, &mut keys)?;
             synced(call, Sync::new(wanted, place, keys)?)
         }
         other => {
