@@ -116,15 +116,20 @@ fn ready(context: &Context, options: &LabOptions, lab: &Lab, is_alone: bool) {
 fn problem(error: LabError) -> Problem {
     let text = crate::gate::sentence(&error);
     match &error {
-        LabError::Port { .. } => Problem::usage(text, Some("choose others with `--port-base`, or 0 for any".to_owned())),
+        LabError::Port { .. } => {
+            Problem::usage(text, Some("choose others with `--port-base`, or 0 for any".to_owned()))
+        }
         LabError::Folder(FolderError::Held { .. }) => {
             Problem::usage(text, Some("use that one, or give another folder with `--dir`".to_owned()))
         }
-        LabError::Folder(FolderError::Foreign(_)) => {
-            Problem::usage(text, Some("give another folder with `--dir`; it is made if there is none".to_owned()))
-        }
-        LabError::Folder(_) | LabError::Certificate(_) | LabError::Key(_) | LabError::Store(_) | LabError::Machine(_) => {
-            Problem::Other(text)
-        }
+        LabError::Folder(FolderError::Foreign(_)) => Problem::usage(
+            text,
+            Some("give another folder with `--dir`; it is made if there is none".to_owned()),
+        ),
+        LabError::Folder(_)
+        | LabError::Certificate(_)
+        | LabError::Key(_)
+        | LabError::Store(_)
+        | LabError::Machine(_) => Problem::Other(text),
     }
 }

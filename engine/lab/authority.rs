@@ -2,8 +2,8 @@
 
 use jiff::Timestamp;
 use rcgen::{
-    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
-    date_time_ymd,
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose, date_time_ymd,
 };
 
 /// A certificate and its key, both in PEM.
@@ -51,7 +51,12 @@ pub fn sign(
     Ok(Pair { certificate, key: key.serialize_pem() })
 }
 
-fn params(subject: &str, names: &[&str], now: Timestamp, days: Days) -> Result<CertificateParams, rcgen::Error> {
+fn params(
+    subject: &str,
+    names: &[&str],
+    now: Timestamp,
+    days: Days,
+) -> Result<CertificateParams, rcgen::Error> {
     let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
     let mut params = CertificateParams::new(names)?;
     params.distinguished_name.remove(DnType::CommonName);

@@ -83,7 +83,20 @@ pub fn furnish(root: &Path, contents: &[(&str, String, u32)]) -> Result<(), Host
     if new.exists() {
         std::fs::remove_dir_all(&new).map_err(fail(&new))?;
     }
-    for folder in ["etc", "root", "home", "opt", "srv", "proc", "dev", "run", "sys", "tmp", "var/log/nginx", "var/lib/lab"] {
+    for folder in [
+        "etc",
+        "root",
+        "home",
+        "opt",
+        "srv",
+        "proc",
+        "dev",
+        "run",
+        "sys",
+        "tmp",
+        "var/log/nginx",
+        "var/lib/lab",
+    ] {
         let path = new.join(folder);
         std::fs::create_dir_all(&path).map_err(fail(&path))?;
     }
@@ -113,7 +126,18 @@ impl Host {
             program.as_ref(),
         ];
         let mut first = Command::new("unshare")
-            .args(["--user", "--map-root-user", "--mount", "--pid", "--fork", "--kill-child", "--uts", "--ipc", "--", "sh"])
+            .args([
+                "--user",
+                "--map-root-user",
+                "--mount",
+                "--pid",
+                "--fork",
+                "--kill-child",
+                "--uts",
+                "--ipc",
+                "--",
+                "sh",
+            ])
             .args(words)
             .env_clear()
             .envs([("PATH", "/usr/sbin:/usr/bin:/sbin:/bin"), ("DROPPED", DROPPED)])
@@ -155,7 +179,13 @@ impl Host {
             .arg(format!("--bounding-set={DROPPED}"))
             .args(["--inh-caps=-all", "setsid", "sh", "-c", "cd && exec sh -c \"$1\"", "sh", line])
             .env_clear()
-            .envs([("PATH", PATH), ("HOME", "/root"), ("USER", "root"), ("LOGNAME", "root"), ("SHELL", "/bin/sh")])
+            .envs([
+                ("PATH", PATH),
+                ("HOME", "/root"),
+                ("USER", "root"),
+                ("LOGNAME", "root"),
+                ("SHELL", "/bin/sh"),
+            ])
             .process_group(0)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

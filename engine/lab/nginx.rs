@@ -40,7 +40,11 @@ pub fn main(words: &[String], out: &mut impl std::io::Write) -> u8 {
             "-t" | "-T" => is_test = true,
             "-q" => {}
             "-v" | "-V" => {
-                let _ = writeln!(out, "nginx version: nginx/1.22.1 (of the lab of nlrun {})", env!("CARGO_PKG_VERSION"));
+                let _ = writeln!(
+                    out,
+                    "nginx version: nginx/1.22.1 (of the lab of nlrun {})",
+                    env!("CARGO_PKG_VERSION")
+                );
                 return 0;
             }
             SERVE => return serve(&config),
@@ -59,7 +63,8 @@ pub fn main(words: &[String], out: &mut impl std::io::Write) -> u8 {
                 0
             }
             Err(reason) => {
-                let _ = writeln!(out, "nginx: [emerg] {reason}\nnginx: configuration file {config} test failed");
+                let _ =
+                    writeln!(out, "nginx: [emerg] {reason}\nnginx: configuration file {config} test failed");
                 1
             }
         };

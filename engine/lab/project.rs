@@ -37,8 +37,10 @@ pub fn write(
     }
     folder.put("nlrun.yaml", &settings(store, role_id))?;
     folder.put("inventory/hosts.yaml", &inventory(hosts, places))?;
-    let rows: Vec<String> =
-        places.iter().map(|place| format!("| {} | `{}`, {} |", place.name, place.address(), place.about)).collect();
+    let rows: Vec<String> = places
+        .iter()
+        .map(|place| format!("| {} | `{}`, {} |", place.name, place.address(), place.about))
+        .collect();
     let readme = include_str!("project/README.md")
         .replace("{{table}}", &rows.join("\n"))
         .replace("{{store}}", &format!("http://127.0.0.1:{store}"));
@@ -55,7 +57,8 @@ fn settings(store: u16, role_id: &str) -> String {
 }
 
 fn inventory(hosts: &[Wiring], places: &[Place]) -> String {
-    let mut text = "# The hosts of the lab, each behind an SSH server of its own on this machine.\nhosts:\n".to_owned();
+    let mut text =
+        "# The hosts of the lab, each behind an SSH server of its own on this machine.\nhosts:\n".to_owned();
     for host in hosts {
         text += &format!(
             "  {}: {{address: 127.0.0.1, port: {}, vars: {{https: {}}}}}\n",

@@ -46,7 +46,9 @@ impl Face {
     /// Makes a face of certificate and key in PEM; with `clients`, it wants a certificate of theirs.
     pub fn new(chain: &[u8], key: &[u8], clients: Option<&[u8]>, page: &str) -> Result<Self, FaceError> {
         let read = |pem: &[u8]| {
-            CertificateDer::pem_slice_iter(pem).collect::<Result<Vec<_>, _>>().map_err(|_| FaceError::Certificate)
+            CertificateDer::pem_slice_iter(pem)
+                .collect::<Result<Vec<_>, _>>()
+                .map_err(|_| FaceError::Certificate)
         };
         let certificates = read(chain)?;
         if certificates.is_empty() {

@@ -76,7 +76,8 @@ async fn exchange(
     };
     let bytes = told.body.map(|body| format!("{body}\n").into_bytes()).unwrap_or_default();
     let mut response = hyper::Response::new(Full::new(Bytes::from(bytes)));
-    *response.status_mut() = http::StatusCode::from_u16(told.status).expect("the lab answers with known statuses");
+    *response.status_mut() =
+        http::StatusCode::from_u16(told.status).expect("the lab answers with known statuses");
     let headers = response.headers_mut();
     headers.insert("content-type", http::HeaderValue::from_static("application/json"));
     headers.insert("cache-control", http::HeaderValue::from_static("no-store"));

@@ -172,6 +172,9 @@ impl Lab {
         let (store, role_id) = lab.store(base, &certificates).await?;
         lab.endpoints(base, &certificates).await?;
         let client = lab.key("id_ed25519")?.public_key().clone();
+        // Once, before the first host starts: a file that is replaced takes along what is mounted on it.
+        let equipped = host::equip(&lab.folder.own("parts"));
+        lab.without_hosts = equipped.err().map(|error| crate::lab::told(&error));
         let mut wiring = Vec::new();
         for number in 1..=count {
             let name = format!("web-{number}");
@@ -246,11 +249,7 @@ impl Lab {
         Ok(Certificates { authority, old, new, expired, stranger })
     }
 
-    fn pair(
-        &self,
-        name: &str,
-        make: impl FnOnce() -> Result<Pair, rcgen::Error>,
-    ) -> Result<Pair, LabError> {
+    fn pair(&self, name: &str, make: impl FnOnce() -> Result<Pair, rcgen::Error>) -> Result<Pair, LabError> {
         let folder = self.folder.root().join("certificates");
         let paths = ["pem", "key"].map(|ending| folder.join(format!("{name}.{ending}")));
         if let [Ok(certificate), Ok(key)] = paths.each_ref().map(std::fs::read_to_string) {
@@ -272,7 +271,10 @@ impl Lab {
             let values: Map<String, Value> = values.as_object().cloned().unwrap_or_default();
             bao.seed(path, values).map_err(LabError::Store)
         };
-        seed("certs/web", json!({ "certificate": certificates.new.certificate, "key": certificates.new.key }))?;
+        seed(
+            "certs/web",
+            json!({ "certificate": certificates.new.certificate, "key": certificates.new.key }),
+        )?;
         seed("ci/db", json!({ "user": "app", "password": answer::id() }))?;
         let (door, port) = self.listen("store", base, 0).await?;
         self.servers.spawn(web::serve(door, move |request| bao.answer(request)));
@@ -314,7 +316,6 @@ impl Lab {
     ) -> Result<Arc<Host>, HostError> {
         let disk = self.folder.own("hosts").join(&one.name);
         let parts = self.folder.own("parts");
-        host::equip(&parts)?;
         host::furnish(&disk, &contents(one, &certificates.old))?;
         Ok(Arc::new(Host::start(&one.name, &disk, &parts, program).await?))
     }
@@ -394,11 +395,16 @@ fn contents(one: &Wiring, pair: &Pair) -> Vec<(&'static str, String, u32)> {
     vec![
         ("etc/hostname", format!("{name}\n"), 0o644),
         ("etc/hosts", format!("127.0.0.1 localhost\n127.0.1.1 {name}\n"), 0o644),
-        ("etc/passwd", "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/usr/sbin/nologin\n".to_owned(), 0o644),
+        (
+            "etc/passwd",
+            "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/usr/sbin/nologin\n".to_owned(),
+            0o644,
+        ),
         ("etc/group", "root:x:0:\nnogroup:x:65534:\n".to_owned(), 0o644),
         (
             "etc/os-release",
-            "ID=lab\nID_LIKE=debian\nVERSION_ID=1\nNAME=\"nlrun lab\"\nPRETTY_NAME=\"A host of the lab\"\n".to_owned(),
+            "ID=lab\nID_LIKE=debian\nVERSION_ID=1\nNAME=\"nlrun lab\"\nPRETTY_NAME=\"A host of the lab\"\n"
+                .to_owned(),
             0o644,
         ),
         ("etc/motd", format!("This is {name} of the lab.\n"), 0o644),

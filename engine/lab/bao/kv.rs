@@ -61,7 +61,8 @@ impl Kv {
         let Some(data) = body.get("data").and_then(Value::as_object) else {
             return errors(400, ["no data provided"]);
         };
-        let newest = self.paths.get(path).and_then(|all| all.last_key_value()).map_or(0, |(number, _)| *number);
+        let newest =
+            self.paths.get(path).and_then(|all| all.last_key_value()).map_or(0, |(number, _)| *number);
         let expected = body.get("options").and_then(|options| options.get("cas")).and_then(Value::as_u64);
         if expected.is_some_and(|number| number != newest) {
             return errors(400, ["check-and-set parameter did not match the current version"]);
@@ -106,7 +107,8 @@ impl Kv {
                 (number.to_string(), about)
             })
             .collect();
-        let time = |version: Option<(&u64, &Version)>| version.map(|(_, version)| version.created.to_string());
+        let time =
+            |version: Option<(&u64, &Version)>| version.map(|(_, version)| version.created.to_string());
         told(json!({
             "cas_required": false, "created_time": time(versions.first_key_value()), "current_metadata_version": 0,
             "current_version": versions.last_key_value().map(|(number, _)| number), "custom_metadata": null,

@@ -139,7 +139,8 @@ impl State {
         token: &Token,
         now: Timestamp,
     ) -> Answer {
-        let is_list = method == "LIST" || (method == "GET" && query.split('&').any(|pair| pair == "list=true"));
+        let is_list =
+            method == "LIST" || (method == "GET" && query.split('&').any(|pair| pair == "list=true"));
         let is_read = is_list || method == "GET";
         let is_of_mount = path == MOUNT || path.starts_with(&format!("{MOUNT}/"));
         if !token.is_root() && !(is_read && is_of_mount) {
@@ -164,8 +165,10 @@ impl State {
             _ => answer::envelope(
                 404,
                 Value::Null,
-                json!(["Invalid path for a versioned K/V secrets engine. See the API docs for the appropriate API endpoints to use. \
-                        If using the OpenBao CLI, use 'bao kv get' for this operation."]),
+                json!([
+                    "Invalid path for a versioned K/V secrets engine. See the API docs for the appropriate API endpoints to use. \
+                        If using the OpenBao CLI, use 'bao kv get' for this operation."
+                ]),
                 Value::Null,
             ),
         }

@@ -74,6 +74,6 @@ exec env -i HOME=/root PATH=/opt/lab/bin:/usr/local/sbin:/usr/local/bin:/usr/sbi
         [ -e /var/lib/lab/nginx.stopped ] || systemctl start nginx </dev/null || true
         echo ready
         exec >/dev/null 2>&1
-        # `wait` also takes leave of whatever ends here without a parent.
-        cat <&3 & wait $!
+        # `wait` also takes leave of whatever ends here without a parent; a `kill -9 -1` on the host ends `cat`, and not the host.
+        until cat <&3 & wait $!; do :; done
     '

@@ -30,7 +30,8 @@ const IDLE: [&str; 10] = [
 /// Reads a configuration and all files that it names.
 pub(super) fn read(path: &Path) -> Result<Vec<Server>, String> {
     let name = path.display().to_string();
-    let text = std::fs::read_to_string(path).map_err(|error| format!("open() \"{name}\" failed ({error})"))?;
+    let text =
+        std::fs::read_to_string(path).map_err(|error| format!("open() \"{name}\" failed ({error})"))?;
     parse(&text, &name)?.into_iter().map(|draft| draft.server(&name)).collect()
 }
 
@@ -52,7 +53,8 @@ impl Draft {
         let certificate = self.certificate.as_deref().ok_or_else(|| missing("ssl_certificate"))?;
         let key = self.key.as_deref().ok_or_else(|| missing("ssl_certificate_key"))?;
         let read = |what: &str, path: &str| {
-            std::fs::read(path).map_err(|error| format!("cannot load {what} \"{path}\": BIO_new_file() failed ({error})"))
+            std::fs::read(path)
+                .map_err(|error| format!("cannot load {what} \"{path}\": BIO_new_file() failed ({error})"))
         };
         let chain = read("certificate", certificate)?;
         let secret = read("certificate key", key)?;
@@ -98,7 +100,11 @@ fn parse(text: &str, name: &str) -> Result<Vec<Draft>, String> {
                     return Err(fail(format!("\"{block}\" directive is not allowed here")));
                 }
                 if block == "server" {
-                    servers.push(Draft { line, page: "a web server of the lab\n".to_owned(), ..Draft::default() });
+                    servers.push(Draft {
+                        line,
+                        page: "a web server of the lab\n".to_owned(),
+                        ..Draft::default()
+                    });
                 }
                 blocks.push(block);
                 words.clear();
@@ -124,7 +130,12 @@ fn directive(words: &[String], block: Option<&str>, server: Option<&mut Draft>) 
     }
     let is_known = matches!(
         name,
-        "listen" | "ssl_certificate" | "ssl_certificate_key" | "ssl_client_certificate" | "ssl_verify_client" | "return"
+        "listen"
+            | "ssl_certificate"
+            | "ssl_certificate_key"
+            | "ssl_client_certificate"
+            | "ssl_verify_client"
+            | "return"
     );
     let (true, Some("server"), Some(server)) = (is_known, block, server) else {
         return Err(match is_known {
@@ -141,7 +152,9 @@ fn directive(words: &[String], block: Option<&str>, server: Option<&mut Draft>) 
             let is_tls = rest.iter().any(|word| word == "ssl");
             server.port = port.filter(|port| *port > 0 && is_tls);
             if server.port.is_none() {
-                return Err(format!("the lab's servers listen as in \"listen 127.0.0.1:8443 ssl\", not \"{value}\""));
+                return Err(format!(
+                    "the lab's servers listen as in \"listen 127.0.0.1:8443 ssl\", not \"{value}\""
+                ));
             }
         }
         "ssl_certificate" => server.certificate = Some(value.clone()),
@@ -226,7 +239,8 @@ mod tests {
             at("pem").display(),
             at("key").display()
         );
-        let put = |name: &str, text: &str| crate::world::files::replace(&at(name), text.as_bytes(), 0o600).unwrap();
+        let put =
+            |name: &str, text: &str| crate::world::files::replace(&at(name), text.as_bytes(), 0o600).unwrap();
         put("conf", &config);
         let said = || read(&at("conf")).map(|servers| servers.len());
         assert!(said().unwrap_err().contains("cannot load certificate \""), "{:?}", said());
