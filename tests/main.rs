@@ -9,6 +9,7 @@ mod cli;
 mod floors;
 mod hosts;
 mod k8s;
+mod lab;
 mod library;
 mod ssh;
 mod support;

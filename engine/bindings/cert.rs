@@ -262,7 +262,9 @@ print(`${site.subject} until ${site.not_after.date}`);"#
              at for up to `patience` (30 s). A run that was ended at any point is put right by the next one.\n\nThe kind `files` has \
              `host`, `files` (maps `#{ path, order, mode, owner, group }`, orders as `cert_bundle` has them), `test`, `reload` (lines \
              for a shell), `timeout` (of both; 2 min by default), `sudo` and `sudo_password`. `served` are ports or maps \
-             `#{ port, host, sni, starttls }`; another host than the target's own needs `tls.probe:HOST:PORT`, too.",
+             `#{ port, host, sni, starttls }`; another host than the target's own needs `tls.probe:HOST:PORT`, too.\n\nThe kinds \
+             `npm`, `proxmox`, `synology` and `unifi` are programs with an API, below the `url` of the target, which the grant names with \
+             a `/` at its end; the functions of `appliances` make such targets and describe their keys.",
             r#"let site = cert_load(#{ certificate: project_read("files/site.pem"), key: secret("site/key") });
 let done = cert_sync(site, #{
     kind: "files",

@@ -2,6 +2,7 @@
 
 /// Every script of `stdlib/` with its path below it, sorted by path.
 pub const STDLIB: &[(&str, &str)] = &[
+    ("appliances.rhai", include_str!("../../stdlib/appliances.rhai")),
     ("apt.rhai", include_str!("../../stdlib/apt.rhai")),
     ("cert.rhai", include_str!("../../stdlib/cert.rhai")),
     ("dnf.rhai", include_str!("../../stdlib/dnf.rhai")),
