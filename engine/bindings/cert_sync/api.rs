@@ -213,18 +213,22 @@ impl Client<'_> {
             deadline: Instant::now() + self.api.timeout,
             timeout: self.api.timeout,
         };
-        let mut left = self.trusts.len();
-        loop {
+        let mut first = None;
+        for _ in 0..self.trusts.len() {
             request.trust = self.trusts[self.at.get()].clone();
             match self.permit.below(&request).await {
                 // Nothing was sent to a server that is not trusted.
-                Err(failure) if failure.kind == "tls" && left > 1 => {
-                    left -= 1;
+                Err(failure) if failure.kind == "tls" => {
+                    // The one of `ca` or `pin` is what its author can do something about.
+                    if first.is_none() || self.at.get() == 0 {
+                        first = Some(failure);
+                    }
                     self.at.set((self.at.get() + 1) % self.trusts.len());
                 }
                 other => return other,
             }
         }
+        Err(first.unwrap_or_else(|| invalid("nobody is trusted".to_owned())))
     }
 
     /// Learns what came in an answer and is secret.

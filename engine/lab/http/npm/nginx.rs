@@ -1,11 +1,12 @@
 //! The nginx behind it: files, `nginx -t`, and what it has in memory.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use rustls::sign::CertifiedKey;
 
 use super::State;
+use super::hosts::Host;
 use crate::lab::http::Identity;
 
 /// The file of a host.
@@ -43,10 +44,16 @@ impl State {
 
     /// `nginx -t`: every file that a host names must be there, and be a pair.
     fn test(&self) -> Result<(), String> {
-        self.hosts.iter().try_for_each(|host| match host.conf {
-            Conf::Tls(certificate) => self.load(certificate).map(drop),
-            Conf::Missing | Conf::Plain => Ok(()),
-        })
+        self.named().into_iter().try_for_each(|certificate| self.load(certificate).map(drop))
+    }
+
+    /// Returns the certificates that hosts' files name, each once: to read a pair takes a while.
+    fn named(&self) -> BTreeSet<u64> {
+        let certificate = |host: &Host| match host.conf {
+            Conf::Tls(certificate) => Some(certificate),
+            Conf::Missing | Conf::Plain => None,
+        };
+        self.hosts.iter().filter_map(certificate).collect()
     }
 
     fn load(&self, certificate: u64) -> Result<Arc<CertifiedKey>, String> {
@@ -59,10 +66,12 @@ impl State {
 
     /// Takes what the files say now.
     pub(super) fn reload(&mut self) {
+        let loaded: BTreeMap<u64, Arc<CertifiedKey>> =
+            self.named().into_iter().filter_map(|id| Some((id, self.load(id).ok()?))).collect();
         let mut names = BTreeMap::new();
         for host in &self.hosts {
             if let Conf::Tls(certificate) = host.conf
-                && let Ok(loaded) = self.load(certificate)
+                && let Some(loaded) = loaded.get(&certificate)
             {
                 names.extend(host.names.iter().map(|name| (name.clone(), loaded.clone())));
             }
