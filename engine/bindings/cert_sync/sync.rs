@@ -19,6 +19,9 @@ use crate::model::event::Failure;
 /// How long a server may take until it serves what it was given, unless `patience` says otherwise.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// How often in a row it has to be seen: a process of the server that is on its way out may answer once more.
+const ROUNDS: u32 = 3;
+
 /// Brings a pair to a place, and has it served.
 #[derive(Serialize)]
 pub(super) struct Sync<P: Place> {
@@ -70,12 +73,17 @@ impl<P: Place> Sync<P> {
 
     /// Waits until every endpoint serves it: a server that restarts shows nothing for a while, or the old one.
     async fn verified(&self, permit: &Permit<'_>) -> Result<Vec<Shown>, Failure> {
+        let mut rounds = if self.served.is_empty() { ROUNDS } else { 0 };
         let seen = poll(permit, self.patience, async |left| {
             let served = self.look_served(permit, left).await?;
-            Ok(if self.are_right(&served) { Ok(served) } else { Err(served) })
+            rounds = if self.are_right(&served) { rounds + 1 } else { 0 };
+            Ok(if rounds >= ROUNDS { Ok(served) } else { Err(served) })
         })
         .await?;
-        seen.map_err(|served| {
+        seen.or_else(|served| {
+            if self.are_right(&served) {
+                return Ok(served);
+            }
             let wrong = served.iter().filter(|shown| !shown.is(self.wanted.fingerprint()));
             let wrong: Vec<String> = wrong.map(|shown| format!("{} {}", shown.at, shown.words)).collect();
             let message = format!(
@@ -86,7 +94,7 @@ impl<P: Place> Sync<P> {
                 wrong.join("; ")
             );
             let details = serde_json::json!({ "fault": "not_served", "served": served });
-            Failure { kind: "not_served".to_owned(), details, ..invalid(message) }
+            Err(Failure { kind: "not_served".to_owned(), details, ..invalid(message) })
         })
     }
 
