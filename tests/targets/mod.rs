@@ -1,6 +1,7 @@
 //! `cert_sync` to programs with an API, against the lab's strict ones.
 
 mod npm;
+mod pihole;
 mod proxmox;
 mod unnamed;
 

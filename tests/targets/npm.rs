@@ -7,7 +7,7 @@ use nlrun::model::run::Status;
 
 use super::{Site, hides, runbook, synced};
 use crate::behaviour::{call, events, finish, store, verified};
-use crate::support::project::Project;
+use crate::support::project::{Project, until};
 
 /// An instance, and a project that brings certificates there.
 struct Set {
@@ -315,4 +315,43 @@ fn killed_after_every_event_a_sync_ends_as_if_nothing_had_happened() {
         synced(&set.project, false);
         hides(&set.project, &[], &["one", "two", "own"].map(|name| set.site.pair(name).key));
     }
+}
+
+#[test]
+fn killed_in_the_middle_of_the_changes_it_goes_on_from_there() {
+    for change in 1..=3 {
+        let set = Set::new();
+        for name in ["own", "two"] {
+            let id = set.npm.state().add_certificate("site", &set.site.pair(name));
+            set.hosts(2, id);
+        }
+        set.npm.state().faults.hang = vec![change];
+        let mut child = set.project.spawn(["run", "bring"]);
+        if change < 3 {
+            until("the change hangs", || set.npm.state().changes == change);
+            child.kill().unwrap();
+        }
+        finish(child);
+        if change < 3 {
+            assert!(set.npm.state().certificates.iter().all(|row| !row.deleted));
+            call(&set.project, ["resume", "1"]).success();
+        }
+        assert_eq!(verified(&store(&set.project), 1), Status::Done, "{change}");
+        for name in ["h1.example.com", "h4.example.com"] {
+            set.site.serves(set.npm.tls, name, "one");
+        }
+        synced(&set.project, false);
+        hides(&set.project, &[], &["one", "two", "own"].map(|name| set.site.pair(name).key));
+    }
+}
+
+#[test]
+fn one_hosts_file_of_a_stream_is_loaded_too() {
+    let set = Set::new();
+    let old = set.npm.state().add_certificate("site", &set.site.pair("own"));
+    set.npm.state().add_host(Section::Stream, &[], old);
+    // Nothing there has a name to ask for, so only the requests tell.
+    synced(&set.project, true);
+    assert_eq!(set.writes(), ["POST /api/nginx/certificates/1/upload", "PUT /api/nginx/streams/1"]);
+    synced(&set.project, false);
 }
