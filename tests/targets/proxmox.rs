@@ -1,7 +1,6 @@
 //! Proxmox VE.
 
 use nlrun::lab::http::proxmox::{Config, Proxmox};
-use sha2::{Digest as _, Sha256};
 
 use super::{Site, hides, runbook, synced};
 use crate::behaviour::call;
@@ -10,8 +9,7 @@ use crate::support::project::Project;
 const UUID: &str = "6b5a3c1e-0d6f-4a52-9f0e-2b8f7c1d9e44";
 
 fn project(site: &Site, node: &Proxmox, more: &str) -> Project {
-    let own = site.forge.openssl("x509 -in own.pem -outform DER");
-    let pin: String = Sha256::digest(own).iter().map(|byte| format!("{byte:02x}")).collect();
+    let pin = site.fingerprint("own");
     let target = format!(
         "kind: \"proxmox\", node: \"pve01\", token: secret(\"pve/token\"), pin: \"{pin}\", tries: 1, patience: \"5s\", {more}"
     );

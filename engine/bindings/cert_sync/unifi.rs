@@ -61,8 +61,8 @@ impl Unifi {
                 _ => client.refused(&ask, &reply, &said(&reply)),
             });
         }
-        let cookies = reply.headers.iter().filter(|(name, _)| name == "set-cookie");
-        let token = cookies.filter_map(|(_, value)| value.split(';').next()?.strip_prefix("TOKEN=")).next();
+        let mut cookies = reply.headers.iter().filter(|(name, _)| name == "set-cookie");
+        let token = cookies.find_map(|(_, value)| value.split(';').next()?.strip_prefix("TOKEN="));
         let token = token.ok_or_else(|| unknown_here(&self.url, "it gave no session"))?;
         let cookie = client.learn("unifi/session", token)?;
         let mark = reply.header("x-csrf-token").map(str::to_owned).or_else(|| marked(token));

@@ -78,7 +78,7 @@ impl Host {
         match self.section {
             Section::Stream => value["incoming_port"] = json!(20_000 + self.id),
             Section::Proxy | Section::Redirection | Section::Dead => {
-                value["domain_names"] = json!(self.names)
+                value["domain_names"] = json!(self.names);
             }
         }
         value
