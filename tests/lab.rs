@@ -1,4 +1,5 @@
 //! `nlrun lab`: a newcomer's first minutes, and what is left of them.
+#![expect(clippy::disallowed_methods, reason = "tests speak to the lab's servers themselves")]
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
@@ -136,7 +137,7 @@ fn a_key_of_another_certificate_goes_nowhere() {
     project.write("lab/pair.pem", &pair);
     project.write(
         "lab/runbooks/wrong.rhai",
-        "const NEEDS = [\"file.put:@web:*\", \"ssh.exec:@web\"];\n\
+        "const NEEDS = [\"file.put:@web:/etc/nginx/tls/web.pem\", \"ssh.exec:@web\"];\n\
          file_put(\"web-1\", \"/etc/nginx/tls/web.pem\", #{ source: \"pair.pem\" });\n\
          print(ssh_exec(\"web-1\", \"nginx -t\", #{ ok: [0, 1] }).err);\n\
          ssh_exec(\"web-1\", [\"systemctl\", \"reload\", \"nginx\"]);",
@@ -152,21 +153,31 @@ fn a_host_cannot_reach_what_is_not_its_own() {
     let project = Project::new();
     let Some(_lab) = start(&project, &[]) else { return };
     let folder = project.root().display().to_string();
-    project.write(
-        "lab/runbooks/escape.rhai",
-        &format!(
-            "const NEEDS = [\"ssh.exec:@web\"];\n\
-             for line in [\"touch /usr/nlrun-lab-test\", \"ls {folder}\", \"mount -o remount,rw /usr\", \"umount /usr\", \
-             \"echo 1 > /proc/sys/kernel/sysrq\", \"unshare -Urm mount -o remount,bind,rw /usr\", \"mknod /tmp/x b 8 0\"] {{\n\
-                 let done = ssh_exec(\"web-1\", line, #{{ check: false }});\n\
-                 print(`${{done.code == 0}} ${{line}}`);\n\
-             }}"
-        ),
+    let lines = [
+        "touch /usr/nlrun-lab-test",
+        &format!("ls {folder}"),
+        "mount -o remount,rw /usr",
+        "umount /usr",
+        "echo 1 > /proc/sys/kernel/sysrq",
+        "unshare -Urm mount -o remount,bind,rw /usr",
+        "mknod /tmp/x b 8 0",
+        "false",
+    ];
+    let calls: Vec<String> = lines
+        .iter()
+        .map(|line| {
+            format!("print(`${{ssh_exec(\"web-1\", \"{line}\", #{{ ok: \"any\" }}).code == 0}} {line}`);\n")
+        })
+        .collect();
+    let text = format!(
+        "const NEEDS = [\"ssh.exec:@web\"];\n{}ssh_exec(\"web-1\", \"touch /etc/own /tmp/own\");\n",
+        calls.concat()
     );
+    project.write("lab/runbooks/escape.rhai", &text);
     let output = run(&project, &["run", "escape"]);
     assert_eq!(output.code, 0, "{output:?}");
     assert!(!output.stdout.contains("true "), "{output:?}");
-    assert_eq!(output.stdout.matches("false ").count(), 7, "{output:?}");
+    assert_eq!(output.stdout.matches("false ").count(), lines.len(), "{output:?}");
 }
 
 #[test]
@@ -217,6 +228,51 @@ fn a_folder_is_one_labs_and_its_keys_are_nobody_elses() {
     };
     assert_eq!(names(project.root()), ["lab", "nlrun.yaml"]);
     assert_eq!(names(project.home()), Vec::<String>::new());
+}
+
+#[test]
+fn a_run_that_is_killed_goes_on() {
+    let project = Project::new();
+    let Some(_lab) = start(&project, &[]) else { return };
+    let mut killed = project.spawn(["--project", "lab", "run", "slow"]);
+    until("the first file is there", || project.path("lab/.lab/hosts/web-1/srv/slow").exists());
+    killed.kill().unwrap();
+    killed.wait().unwrap();
+    assert!(!project.path("lab/.lab/hosts/web-2/srv/slow").exists(), "it was killed in the middle");
+    run(&project, &["resume", "last"]).success();
+    assert_eq!(project.read("lab/.lab/hosts/web-2/srv/slow"), "part 3\n");
+}
+
+/// A server that is stopped, and one whose configuration is wrong, are told as `systemctl` and nginx tell it.
+#[test]
+fn a_service_stops_starts_and_fails() {
+    let project = Project::new();
+    let Some(lab) = start(&project, &[]) else { return };
+    let text = "const NEEDS = [\"ssh.exec:@web\"];\n\
+        print(ssh_exec(\"web-1\", \"systemctl stop nginx; systemctl is-active nginx\", #{ ok: \"any\" }).out);\n\
+        print(ssh_exec(\"web-2\", \"echo junk >> /etc/nginx/nginx.conf; nginx -t; systemctl reload nginx || systemctl is-active nginx; \
+        systemctl restart nginx; systemctl is-active nginx; systemctl start other\", #{ ok: \"any\" }).err);";
+    project.write("lab/runbooks/stop.rhai", text);
+    let told = run(&project, &["run", "stop"]).success();
+    for words in [
+        "inactive",
+        "unexpected end of file, expecting",
+        "test failed",
+        "Job for nginx.service failed",
+        "Unit other.service not found",
+    ] {
+        assert!(told.stdout.contains(words), "{words}: {told:?}");
+    }
+    let [first, second] = ["web-1 nginx", "web-2 nginx"].map(|name| is_open(u64::from(lab.port(name))));
+    assert!(!first && !second, "neither listens");
+    drop(lab);
+    // What was stopped stays so; the other one cannot start.
+    let _lab = start(&project, &[]).unwrap();
+    let hello = run(&project, &["run", "hello"]).success();
+    assert!(
+        hello.stdout.contains("web-1: nginx is inactive") && hello.stdout.contains("web-2: nginx is failed"),
+        "{hello:?}"
+    );
 }
 
 /// The commands of the section of the README that promises two minutes, with ports that are free.

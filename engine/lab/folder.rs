@@ -50,6 +50,14 @@ pub enum FolderError {
         /// What the other says of itself.
         holder: String,
     },
+    /// Its ports are others.
+    #[error("the ports of the lab in `{folder}` begin at {before}, and stay so")]
+    Fixed {
+        /// Which folder.
+        folder: PathBuf,
+        /// Its first port; 0 for any.
+        before: u16,
+    },
     /// What it remembers cannot be read.
     #[error("`{path}` cannot be understood; remove the folder to begin anew")]
     Record {
@@ -121,12 +129,14 @@ impl Folder {
         *self.record.hosts.insert(wanted.or(self.record.hosts).unwrap_or(otherwise))
     }
 
-    /// Returns the first port, as it is said now or was before; another one than before forgets all ports.
-    pub fn base(&mut self, wanted: Option<u16>, otherwise: u16) -> u16 {
-        if wanted.is_some() && wanted != self.record.base {
-            self.record.ports.clear();
+    /// Returns the first port, as it is said now or was before; hosts have theirs on their disks, so it stays.
+    pub fn base(&mut self, wanted: Option<u16>, otherwise: u16) -> Result<u16, FolderError> {
+        if let (Some(wanted), Some(before)) = (wanted, self.record.base)
+            && wanted != before
+        {
+            return Err(FolderError::Fixed { folder: self.root.clone(), before });
         }
-        *self.record.base.insert(wanted.or(self.record.base).unwrap_or(otherwise))
+        Ok(*self.record.base.insert(wanted.or(self.record.base).unwrap_or(otherwise)))
     }
 
     /// Returns the port of a part, if it has one.
@@ -253,6 +263,16 @@ mod tests {
         Folder::open(&place.path().join("lab")).unwrap();
         let foreign = Folder::open(place.path()).unwrap_err();
         assert!(matches!(foreign, FolderError::Foreign(_)), "{foreign}");
+    }
+
+    #[test]
+    fn ports_stay_as_they_are() {
+        let place = tempfile::tempdir().unwrap();
+        let mut folder = Folder::open(&place.path().join("lab")).unwrap();
+        assert_eq!(folder.base(None, 7).unwrap(), 7);
+        assert_eq!(folder.base(Some(7), 9).unwrap(), 7);
+        let fixed = folder.base(Some(8), 7).unwrap_err().to_string();
+        assert!(fixed.contains("begin at 7, and stay so"), "{fixed}");
     }
 
     #[test]

@@ -117,10 +117,7 @@ fn start(config: &str) -> Result<(), String> {
 fn serve(config: &str) -> u8 {
     // The session of whoever started it ends before it does.
     let _ = setsid();
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(_) => return 1,
-    };
+    let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return 1 };
     runtime.block_on(async {
         let mut doors = Doors::default();
         let begun = match config::read(Path::new(config)) {

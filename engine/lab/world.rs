@@ -160,7 +160,7 @@ impl Lab {
     pub async fn start(wanted: &Wanted) -> Result<Self, LabError> {
         let mut folder = Folder::open(&wanted.folder)?;
         let count = folder.hosts(wanted.hosts, HOSTS);
-        let base = folder.base(wanted.base, BASE);
+        let base = folder.base(wanted.base, BASE)?;
         let mut lab = Self {
             folder,
             places: Vec::new(),

@@ -219,6 +219,10 @@ fn ssh(project: &Project, place: &Place, found: &mut Vec<Finding>) {
         }
         Err(error) => found.push(Finding::new("ssh config", State::Fail, sentence(&error))),
     }
+    // A configuration of the project's own names its own file.
+    if project.config().ssh_config.is_some() {
+        return;
+    }
     let known: PathBuf = place.person.home.join(".ssh/known_hosts");
     found.push(match std::fs::read(&known) {
         Ok(bytes) => {

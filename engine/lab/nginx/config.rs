@@ -138,9 +138,10 @@ fn directive(words: &[String], block: Option<&str>, server: Option<&mut Draft>) 
             | "return"
     );
     let (true, Some("server"), Some(server)) = (is_known, block, server) else {
-        return Err(match is_known {
-            true => format!("\"{name}\" directive is not allowed here"),
-            false => format!("unknown directive \"{name}\""),
+        return Err(if is_known {
+            format!("\"{name}\" directive is not allowed here")
+        } else {
+            format!("unknown directive \"{name}\"")
         });
     };
     let [value, rest @ ..] = values else {
