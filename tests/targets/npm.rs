@@ -131,6 +131,27 @@ fn an_old_chain_does_not_stay_behind_a_new_leaf() {
 }
 
 #[test]
+fn a_right_certificate_beside_a_foreign_key_is_uploaded_again() {
+    let set = Set::new();
+    let id = set.npm.state().add_certificate("site", &set.site.pair("one"));
+    set.hosts(2, id);
+    // Uploaded by hand over the right one: nginx still has the old key in memory, and would not start again.
+    let foreign = set.site.pair("two").key;
+    {
+        let mut state = set.npm.state();
+        let row = &mut state.certificates[0];
+        row.meta.insert("certificate_key".to_owned(), foreign.clone());
+        row.key = Some(foreign);
+    }
+    let plan = call(&set.project, ["plan", "bring"]).success();
+    assert!(plan.stdout.contains("with a key that is not its own"), "{plan:?}");
+    synced(&set.project, true);
+    assert_eq!(set.writes(), ["POST /api/nginx/certificates/1/upload", "PUT /api/nginx/proxy-hosts/1"]);
+    assert_eq!(set.npm.state().certificates[0].key, Some(set.site.pair("one").key));
+    synced(&set.project, false);
+}
+
+#[test]
 fn a_pair_that_is_none_is_refused_before_anything_is_asked() {
     let set = Set::new();
     set.project.write("site.key", &set.site.pair("two").key);

@@ -84,7 +84,7 @@ let sid = http_read("POST", url + "/auth", login).json.session.sid;
 try {{ http_read("POST", url + "/auth", login) }} catch (e) {{ print(`again ${{e.status}}`) }}
 let changed = #{{ config: #{{ webserver: #{{ tls: #{{ cert: "/x" }} }} }} }};
 let as_app = #{{ pin: pin, headers: #{{ "x-ftl-sid": sid }} }};
-try {{ http_patch(url + "/config", as_app + #{{ json: changed }}) }} catch (e) {{ print(`changed ${{e.status}}`) }}
+try {{ http_patch(url + "/config", as_app + #{{ json: changed }}) }} catch (e) {{ print(`forbidden ${{e.status}}`) }}
 print(`ended ${{http_delete(url + "/auth", as_app).status}}`);
 try {{ http_get(url + "/config", as_app) }} catch (e) {{ print(`read ${{e.status}}`) }}
 "#,
@@ -93,9 +93,9 @@ try {{ http_get(url + "/config", as_app) }} catch (e) {{ print(`read ${{e.status
     project.write("runbooks/asks.rhai", &text);
     let output = call(&project, ["run", "asks"]).success();
     let is_said =
-        |line: &&str| ["again ", "changed ", "ended ", "read "].iter().any(|word| line.starts_with(word));
+        |line: &&str| ["again ", "forbidden ", "ended ", "read "].iter().any(|word| line.starts_with(word));
     let said: Vec<&str> = output.stdout.lines().filter(is_said).collect();
-    assert_eq!(said, ["again 429", "changed 403", "ended 204", "read 401"], "{output:?}");
+    assert_eq!(said, ["again 429", "forbidden 403", "ended 204", "read 401"], "{output:?}");
     assert!(pihole.state().sessions.is_empty());
     hides(&project, &[&output], &["pihole-app-password-1".to_owned(), "lab-sid-0000".to_owned()]);
 }
