@@ -7,7 +7,7 @@
 //! 4 service    service.rs runner/      runs: start, resume, cancel; the Rhai engine, the check
 //! 3 bindings   bindings/               what a runbook can ask for: one file an area
 //! 2 gate       gate/                   may it, has it happened, do it, record it
-//! 1 edge       store/ world/           SQLite; sockets, processes, files, secrets, the clock
+//! 1 edge       store/ world/ lab/      SQLite; sockets, processes, files, secrets, the clock; a simulated world
 //! 0 model      model/                  plain data and pure folds: no tokio, no I/O, no clock
 //!   pure libs  template/ x509/         text in, text out; no dependency on the rest
 //! ```
@@ -15,6 +15,7 @@
 pub mod bindings;
 pub mod cli;
 pub mod gate;
+pub mod lab;
 pub mod model;
 pub mod runner;
 pub mod service;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 const FLOORS: [&[&str]; 7] = [
     &["model"],
     &["template", "x509"],
-    &["store", "world"],
+    &["store", "world", "lab"],
     &["gate"],
     &["bindings"],
     &["runner", "service"],

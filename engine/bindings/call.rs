@@ -223,6 +223,11 @@ impl<'a> Call<'a> {
         }
     }
 
+    /// Returns the host that a value names.
+    pub fn host_of(&self, value: &Dynamic) -> Result<Arc<Host>, Raise> {
+        self.one_host(value, 0)
+    }
+
     fn one_host(&self, value: &Dynamic, index: usize) -> Result<Arc<Host>, Raise> {
         if let Some(host) = value.read_lock::<HostValue>() {
             return Ok(host.0.clone());

@@ -1,4 +1,5 @@
-//! Certificates: `cert_parse cert_days_left cert_matches cert_bundle cert_check`, all pure, so that nothing of them is recorded.
+//! Certificates: `cert_parse cert_days_left cert_matches cert_bundle cert_check`, all pure, so that nothing of them is recorded;
+//! the list of all functions of the area, `cert_load` and `cert_sync` included.
 
 use std::time::Duration;
 
@@ -6,10 +7,14 @@ use jiff::Timestamp;
 use rhai::{Dynamic, Map};
 
 use crate::bindings::call::Content;
+use crate::bindings::cert_load::cert_load;
+use crate::bindings::cert_sync::cert_sync;
+use crate::bindings::declare::of_the_run;
 use crate::bindings::{Binding, Call, Function, Raise, SecretValue};
 use crate::gate::permit::invalid;
+use crate::model::effect::Kind;
 use crate::model::secret::{Secret, SecretName};
-use crate::model::signature::{Opt, Param, Signature, Type};
+use crate::model::signature::{Opt, Param, Performs, Signature, Touches, Type};
 use crate::x509::{self, Bundle, Certificate, Error, Expected, Order, Pair, PrivateKey};
 
 /// Days before the end from which on a certificate is warned of, unless `warn_days` says otherwise.
@@ -94,11 +99,20 @@ pub(super) fn fields(certificate: &Certificate) -> Map {
 }
 
 fn cert_parse(call: &mut Call<'_>) -> Result<Dynamic, Raise> {
-    let pair = certificate(call)?.pair(call, None)?;
+    Ok(parsed(&certificate(call)?.pair(call, None)?).into())
+}
+
+/// Returns what `cert_parse` says of text.
+pub(super) fn loaded(call: &Call<'_>, text: &str) -> Result<Map, Raise> {
+    let given = Given { content: Content::Plain(text.as_bytes().to_vec()), words: "certificate" };
+    Ok(parsed(&given.pair(call, None)?))
+}
+
+fn parsed(pair: &Pair) -> Map {
     let mut map = fields(&pair.leaf);
     let chain = pair.chain.iter().map(|certificate| Dynamic::from_map(fields(certificate))).collect();
     map.insert("chain".into(), Dynamic::from_array(chain));
-    Ok(map.into())
+    map
 }
 
 fn cert_days_left(call: &mut Call<'_>) -> Result<Dynamic, Raise> {
@@ -166,7 +180,7 @@ const KEY: Param = Param { name: "key", ty: Type::Content, optional: false };
 /// Certificates.
 pub const BINDING: Binding = Binding {
     area: "cert",
-    doc: "Certificates and their private keys, as PEM or DER; nothing of them is recorded.",
+    doc: "Certificates and their private keys, as PEM or DER; no key is ever recorded.",
     functions: &[
         function!(
             cert_parse,
@@ -217,6 +231,53 @@ check(days >= 21, `${days} days left`);"#
              certificate's is a failure.",
             r#"let pem = cert_bundle(project_read("files/site.pem"), secret("site/key"), "key+leaf+chain");
 file_put("localhost", "/tmp/nlrun-example/site.pem", pem, #{ mode: "0600" });"#
+        ),
+        function!(
+            cert_load,
+            &[Param { name: "source", ty: Type::Any, optional: false }],
+            &[],
+            Some(of_the_run("cert.load", Kind::Read)),
+            "What `cert_parse` tells, with `.certificate` (text, the leaf and its chain without the root) and `.key` (a secret) on top.",
+            "Puts a certificate, its chain and its private key together.\n\nThe source is a map `#{ certificate, key }`, the map that \
+             `k8s_secret` returns for a TLS secret, or one secret that holds both. The chain may be in any order. A key that is not the \
+             certificate's is a failure, and so is one that is not given as a secret.",
+            r#"let site = cert_load(#{ certificate: project_read("files/site.pem"), key: secret("site/key") });
+print(`${site.subject} until ${site.not_after.date}`);"#
+        ),
+        function!(
+            cert_sync,
+            &[
+                Param { name: "cert", ty: Type::Any, optional: false },
+                Param { name: "target", ty: Type::Map, optional: false }
+            ],
+            &[],
+            Some(Performs { effect: "cert.sync", kind: Kind::Ensure, touches: Touches::Text(1) }),
+            "A map `.target .changed .activated .fingerprint .served .warnings`; `.served` is an array of `.at .fingerprint`, `.warnings` one of texts.",
+            "Makes sure that a server has a certificate with its key, and serves it.\n\nThe certificate is what `cert_load` returns or \
+             takes; the target a map that says where, such as the functions of `certs` make it. Compared are the content at its place \
+             (leaf, chain and key) and what is served at each of `served`: a place that is right behind a server that shows another \
+             certificate is activated again, and an endpoint that nobody reaches counts as one that shows another. An expired pair, a \
+             foreign key or one of `names` that is not covered is refused before anything is touched. Certificate and key are put there \
+             together, tested before the server is told, and the old ones come back where the test fails; then what is served is looked \
+             at for up to `patience` (30 s). A run that was ended at any point is put right by the next one.\n\nThe kind `files` has \
+             `host`, `files` (maps `#{ path, order, mode, owner, group }`, orders as `cert_bundle` has them), `test`, `reload` (lines \
+             for a shell), `timeout` (of both; 2 min by default), `sudo` and `sudo_password`. `served` are ports or maps \
+             `#{ port, host, sni, starttls }`; another host than the target's own needs `tls.probe:HOST:PORT`, too.\n\nThe kinds \
+             `npm`, `proxmox`, `synology` and `unifi` are programs with an API, below the `url` of the target, which the grant names with \
+             a `/` at its end; the functions of `appliances` make such targets and describe their keys.",
+            r#"let site = cert_load(#{ certificate: project_read("files/site.pem"), key: secret("site/key") });
+let done = cert_sync(site, #{
+    kind: "files",
+    host: "localhost",
+    files: [
+        #{ path: "/tmp/nlrun-example/site.pem", order: "leaf+chain" },
+        #{ path: "/tmp/nlrun-example/site.key", order: "key", mode: "0600" },
+    ],
+    test: "nginx -t",
+    reload: "nginx -s reload",
+    names: ["www.example.com"],
+});
+print(`${done.target}: ${done.fingerprint}`);"#
         ),
         Function {
             signature: Signature {

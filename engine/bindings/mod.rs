@@ -7,6 +7,8 @@ mod declare;
 
 mod call;
 mod cert;
+mod cert_load;
+mod cert_sync;
 mod clock;
 mod control;
 mod dns;

@@ -1,5 +1,6 @@
 //! The options `sudo` and `sudo_password`, which every function that runs something on a host takes.
 
+use rhai::Dynamic;
 use serde::{Serialize, Serializer};
 
 use crate::bindings::call::Content;
@@ -21,16 +22,25 @@ pub(super) struct Become {
 impl Become {
     /// Reads the options of a call, and the inventory for what they leave open.
     pub(super) fn read(call: &Call<'_>, host: &Host) -> Result<Self, Raise> {
+        Self::of(call.option("sudo"), call.option_content("sudo_password")?, host)
+    }
+
+    /// Takes the values of the two options, and the inventory for what they leave open.
+    pub(super) fn of(sudo: Option<Dynamic>, password: Option<Content>, host: &Host) -> Result<Self, Raise> {
         let connection = &host.connection;
         let usual = || connection.sudo_user.clone().unwrap_or_else(|| "root".to_owned());
-        let user = match call.option("sudo") {
+        let user = match sudo {
             None => connection.sudo.unwrap_or(false).then(usual),
             Some(value) => match value.as_bool() {
                 Ok(wanted) => wanted.then(usual),
-                Err(_) => call.option_string("sudo")?,
+                Err(_) => Some(value.into_string().map_err(|got| {
+                    invalid(format!(
+                        "`sudo` is `true`, `false` or the name of a user, not a value of type `{got}`"
+                    ))
+                })?),
             },
         };
-        let password = match call.option_content("sudo_password")? {
+        let password = match password {
             None => None,
             Some(Content::Secret(secret)) => Some(secret),
             Some(Content::Plain(_)) => {

@@ -14,6 +14,7 @@ use crate::cli::docs::DocsOptions;
 use crate::cli::doctor::DoctorOptions;
 use crate::cli::hosts::HostsOptions;
 use crate::cli::k8s::K8sOptions;
+use crate::cli::lab::{LabNginxOptions, LabOptions};
 use crate::cli::log::LogOptions;
 use crate::cli::runs::RunsOptions;
 use crate::cli::secrets::SecretsOptions;
@@ -110,6 +111,8 @@ pub(crate) enum Verb {
     Db(DbOptions),
     Doctor(DoctorOptions),
     Secrets(SecretsOptions),
+    Lab(LabOptions),
+    LabNginx(LabNginxOptions),
     Completions(CompletionsOptions),
 }
 

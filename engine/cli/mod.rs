@@ -15,6 +15,7 @@ mod effects;
 mod hosts;
 mod junit;
 mod k8s;
+mod lab;
 mod lines;
 mod log;
 mod moving;
@@ -126,6 +127,8 @@ pub fn main() -> ExitCode {
         Verb::Db(options) => db::db(&context, &options),
         Verb::Doctor(_) => Ok(doctor::doctor(&context)),
         Verb::Secrets(options) => secrets::secrets(&context, &options),
+        Verb::Lab(options) => lab::lab(&context, &options),
+        Verb::LabNginx(options) => Ok(lab::nginx(&options)),
         Verb::Completions(options) => Ok(completions::completions(&context, &options)),
     };
     match result {

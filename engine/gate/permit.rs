@@ -1,5 +1,6 @@
 //! The proof that the gate let an effect through, and the only way to the world.
 
+mod api;
 mod k8s;
 mod probes;
 
@@ -195,6 +196,11 @@ impl<'a> Permit<'a> {
             let message = format!("redirected to `{name}`, which the run may not ask{hint}");
             return Err(Failure { kind: "denied".to_owned(), ..invalid(message) });
         }
+        self.asked(request).await
+    }
+
+    /// Makes an exchange that was let through.
+    async fn asked(&self, request: &http::Request) -> Result<http::Reply, Failure> {
         // On the world's own thread: the script is woken once an exchange, not once a packet.
         let (gate, asked) = (self.gate.clone(), request.clone());
         // Taken here: only this thread knows whether it cleans up.
@@ -206,7 +212,10 @@ impl<'a> Permit<'a> {
         let reply = exchange.await.map_err(|error| broke(&error))?;
         reply.map_err(|fault| match fault {
             http::Fault::Cancelled => told(&fault),
-            _ => Failure { message: format!("{} {name}: {fault}", request.method), ..told(&fault) },
+            _ => {
+                let name = url::name_of(&request.url);
+                Failure { message: format!("{} {name}: {fault}", request.method), ..told(&fault) }
+            }
         })
     }
 

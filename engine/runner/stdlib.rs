@@ -2,9 +2,11 @@
 
 /// Every script of `stdlib/` with its path below it, sorted by path.
 pub const STDLIB: &[(&str, &str)] = &[
+    ("appliances.rhai", include_str!("../../stdlib/appliances.rhai")),
     ("apt.rhai", include_str!("../../stdlib/apt.rhai")),
     ("argocd.rhai", include_str!("../../stdlib/argocd.rhai")),
     ("cert.rhai", include_str!("../../stdlib/cert.rhai")),
+    ("certs.rhai", include_str!("../../stdlib/certs.rhai")),
     ("dnf.rhai", include_str!("../../stdlib/dnf.rhai")),
     ("facts.rhai", include_str!("../../stdlib/facts.rhai")),
     ("health.rhai", include_str!("../../stdlib/health.rhai")),

@@ -6,7 +6,6 @@ use serde::Serialize;
 
 use crate::gate::sentence;
 use crate::model::run::{Mode, Seq, Status};
-use crate::service::live::ssh_config;
 use crate::service::{Place, Project, remedy};
 use crate::store::{Filter, Store, StoreError};
 use crate::world::{clock, git, machine};
@@ -89,7 +88,7 @@ pub fn examine(
             }
         }
     }
-    ssh(place, &mut found);
+    ssh(project, place, &mut found);
     secrets(project, place, &mut found);
     found.push(match git::version() {
         Some(version) => Finding::new("git", State::Ok, version),
@@ -199,7 +198,7 @@ fn run_log(store: &Store, found: &mut Vec<Finding>) -> Result<(), StoreError> {
     Ok(())
 }
 
-fn ssh(place: &Place, found: &mut Vec<Finding>) {
+fn ssh(project: &Project, place: &Place, found: &mut Vec<Finding>) {
     found.push(match &place.person.agent {
         None => Finding::new("ssh agent", State::Ok, "none; key files are used"),
         Some(socket) => match machine::agent_answers(socket) {
@@ -212,13 +211,17 @@ fn ssh(place: &Place, found: &mut Vec<Finding>) {
             .hint("start one (`eval $(ssh-agent)`), or unset SSH_AUTH_SOCK"),
         },
     });
-    match ssh_config(&place.person.home) {
+    match project.ssh_config(&place.person.home) {
         Ok(config) => {
             found.push(Finding::new("ssh config", State::Ok, "read"));
             let warnings = config.warnings().iter();
             found.extend(warnings.map(|text| Finding::new("ssh config", State::Warn, text)));
         }
         Err(error) => found.push(Finding::new("ssh config", State::Fail, sentence(&error))),
+    }
+    // A configuration of the project's own names its own file.
+    if project.config().ssh_config.is_some() {
+        return;
     }
     let known: PathBuf = place.person.home.join(".ssh/known_hosts");
     found.push(match std::fs::read(&known) {

@@ -11,7 +11,6 @@ use crate::model::event::{Event, Verdict};
 use crate::model::inventory::{Host, Inventory};
 use crate::model::run::{Mode, RunId, Trigger};
 use crate::runner::sources::Pinned;
-use crate::service::live::ssh_config;
 use crate::service::resume::header_of;
 use crate::service::{Hands, Place, Prepared, Project, ServiceError};
 use crate::store::Store;
@@ -76,7 +75,7 @@ impl Project {
         inventory: &Inventory,
         hosts: &[Arc<Host>],
     ) -> Result<(Vec<Endpoint>, Vec<String>), ServiceError> {
-        let config = ssh_config(&place.person.home)?;
+        let config = self.ssh_config(&place.person.home)?;
         let mut endpoints = Vec::with_capacity(hosts.len());
         for host in hosts {
             let found = endpoint::resolve(host, inventory, &config, &place.person, Logins::default())

@@ -23,7 +23,7 @@ use crate::model::parameter::ParameterType;
 use crate::model::plan::Expected;
 use crate::model::run::{Mode, RunId, Status, Trigger};
 use crate::runner::executor::{Ending, execute};
-use crate::service::{Place, Prepared, Project, ServiceError};
+use crate::service::{Place, Prepared, Project, ProjectError, ServiceError};
 use crate::store::{NamedLock, NewRun, Record, RunLog, Store, StoreError, sha256};
 use crate::world::host::{Hosts, Limits};
 use crate::world::project::Project as Files;
@@ -140,7 +140,7 @@ impl Project {
         let ready = || -> Result<_, ServiceError> {
             let none = past.replay || mode == Mode::Plan;
             let names: &[String] = if none { &[] } else { &prepared.header.limits.locks };
-            Ok((take_locks(store, run, names)?, ssh_config(&place.person.home)?))
+            Ok((take_locks(store, run, names)?, self.ssh_config(&place.person.home)?))
         };
         let (locks, ssh_config) = match ready() {
             Ok(ready) => ready,
@@ -277,11 +277,18 @@ fn take_locks(store: &Store, run: RunId, names: &[String]) -> Result<Vec<NamedLo
     Ok(held)
 }
 
-/// Reads the user's and the system's configuration of SSH; files that are not there say nothing.
-pub(super) fn ssh_config(home: &Path) -> Result<SshConfig, ServiceError> {
-    let (user, system) = (home.join(".ssh/config"), Path::new("/etc/ssh/ssh_config"));
-    let user = Some(user.as_path()).filter(|path| path.exists());
-    Ok(SshConfig::load(user, Some(system).filter(|path| path.exists()), home)?)
+impl Project {
+    /// Reads the project's configuration of SSH, or the user's and the system's; of those, files that are not there say nothing.
+    pub(super) fn ssh_config(&self, home: &Path) -> Result<SshConfig, ServiceError> {
+        if let Some(path) = &self.config().ssh_config {
+            let path = self.root().join(path);
+            std::fs::metadata(&path).map_err(|source| ProjectError::Read { path: path.clone(), source })?;
+            return Ok(SshConfig::load(Some(&path), None, home)?);
+        }
+        let (user, system) = (home.join(".ssh/config"), Path::new("/etc/ssh/ssh_config"));
+        let user = Some(user.as_path()).filter(|path| path.exists());
+        Ok(SshConfig::load(user, Some(system).filter(|path| path.exists()), home)?)
+    }
 }
 
 /// What a person or a supervisor sends; from the moment that they are listened for, they end nothing by themselves.

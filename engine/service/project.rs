@@ -26,6 +26,8 @@ pub struct Config {
     pub inventory: Option<PathBuf>,
     /// Where the run log lives; `.nlrun/` by default.
     pub state: Option<StateConfig>,
+    /// The configuration of SSH, instead of the user's and the system's, as with `ssh -F`.
+    pub ssh_config: Option<PathBuf>,
     /// Kubernetes clusters, by the names that runbooks use.
     pub clusters: BTreeMap<String, k8s::Config>,
     /// Where secrets come from.

@@ -1,5 +1,7 @@
 //! What a file holds: certificates and private keys in any order, as PEM (RFC 7468) or as DER.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use rustls_pki_types::pem::{PemObject as _, SectionKind};
 use zeroize::Zeroizing;
 
@@ -7,6 +9,8 @@ use crate::x509::{Certificate, Error, PrivateKey};
 
 /// Bytes that are read: a store of all public authorities has a quarter of a MiB.
 pub const MOST: usize = 4 << 20;
+/// How the first line of every private key in PEM ends.
+const KEY: &[u8] = b"PRIVATE KEY-----";
 /// Bytes of a label that errors repeat.
 const LABEL: usize = 40;
 
@@ -20,7 +24,7 @@ pub struct Bundle {
 }
 
 impl Bundle {
-    /// Reads PEM or DER.
+    /// Reads PEM or DER, also in base64 as a whole, as the secrets of Kubernetes have it.
     ///
     /// Text around the sections of PEM, such as the comments that `openssl` writes, is passed over, and so are sections that are
     /// neither certificates nor private keys. A section that is damaged is an error, never left out.
@@ -37,6 +41,9 @@ impl Bundle {
         // A DER file begins with a SEQUENCE; PEM is ASCII and may have anything before it.
         if sections.is_empty() && bytes.first() == Some(&0x30) {
             return Self::der(bytes);
+        }
+        if let Some(inner) = sections.is_empty().then(|| unwrapped(bytes)).flatten() {
+            return Self::read(&inner);
         }
         for section in sections {
             bundle.take(&section, &mut passed).map_err(|error| error.at(section.line))?;
@@ -169,6 +176,21 @@ fn sections(bytes: &[u8]) -> Result<Vec<Section<'_>>, Error> {
     }
 }
 
+/// Decodes what is PEM or DER in base64; nothing else that happens to be base64.
+fn unwrapped(bytes: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+    let text: Zeroizing<Vec<u8>> =
+        Zeroizing::new(bytes.iter().copied().filter(|byte| !byte.is_ascii_whitespace()).collect());
+    let inner = Zeroizing::new(STANDARD.decode(&*text).ok()?);
+    (inner.first() == Some(&0x30) || inner.starts_with(b"-----BEGIN ")).then_some(inner)
+}
+
+/// Returns the numbers of which the public halves of all private keys in a text consist: what certificates say of these keys.
+pub fn public_halves(bytes: &[u8]) -> Vec<Vec<u8>> {
+    let is_key = bytes.windows(KEY.len()).any(|part| part == KEY);
+    let keys = if is_key { Bundle::read(bytes).map(|bundle| bundle.keys) } else { Ok(Vec::new()) };
+    keys.unwrap_or_default().into_iter().map(|key| key.public().number().to_vec()).collect()
+}
+
 /// Returns a text without its certificates, which are public: what is left may be secret.
 pub fn without_certificates(bytes: &[u8]) -> Zeroizing<Vec<u8>> {
     let mut rest = Zeroizing::new(Vec::with_capacity(bytes.len()));
@@ -236,6 +258,15 @@ mod tests {
             let error = Bundle::read(bytes).unwrap_err().to_string();
             assert!(error.contains(expected), "{error} is not {expected}");
         }
+    }
+
+    #[test]
+    fn base64_of_pem_is_read_and_that_of_something_else_is_not() {
+        let base64 = |text: &str| STANDARD.encode(text);
+        let key = "-----BEGIN OPENSSH PRIVATE KEY-----\nAAAA\n-----END OPENSSH PRIVATE KEY-----\n";
+        assert!(matches!(Bundle::read(base64(key).as_bytes()), Err(Error::KeyKind { .. })));
+        assert_eq!(Bundle::read(base64("hello world").as_bytes()).unwrap_err(), Error::Nothing);
+        assert_eq!(Bundle::read(base64(&base64(key)).as_bytes()).unwrap_err(), Error::Nothing);
     }
 
     #[test]

@@ -79,6 +79,14 @@ impl PublicKey {
         known.unwrap_or_else(|| Self::Other(oid, bytes.to_vec()))
     }
 
+    /// Returns the modulus, the point, or what another kind has for it.
+    pub fn number(&self) -> &[u8] {
+        match self {
+            Self::Rsa { modulus, .. } => modulus,
+            Self::Ec(_, bytes) | Self::Ed25519(bytes) | Self::Other(_, bytes) => bytes,
+        }
+    }
+
     /// Returns what it is for.
     pub fn kind(&self) -> KeyKind {
         match self {

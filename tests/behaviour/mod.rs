@@ -3,6 +3,7 @@
 
 mod bao;
 mod cancel;
+mod cert_sync;
 mod control;
 mod crash;
 mod dns;

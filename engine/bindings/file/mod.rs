@@ -14,6 +14,8 @@ mod template;
 mod text;
 mod tree;
 
+pub(super) use remote::PRELUDE;
+
 use crate::bindings::{Binding, Function};
 use crate::model::effect::Kind;
 use crate::model::signature::{Param, Performs, Signature, Touches, Type};

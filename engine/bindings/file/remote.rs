@@ -29,7 +29,7 @@ pub(super) struct Place {
 /// `make_parent`, `pin`.
 ///
 /// `real` and `pin` are made of what a shell does itself: a process costs more than all the rest.
-const PRELUDE: &str = r#"LC_ALL=C; export LC_ALL; umask 077
+pub(in crate::bindings) const PRELUDE: &str = r#"LC_ALL=C; export LC_ALL; umask 077
 die() { printf 'error %s\n' "$1"; exit 70; }
 has() { command -v "$1" >/dev/null 2>&1; }
 hex() {

@@ -181,6 +181,24 @@ fn multipart(parts: &[Part], boundary: &str) -> Result<Vec<u8>, Failure> {
     Ok(bytes)
 }
 
+/// Writes files as `multipart/form-data`: each a name, the name of its file, and what it holds. Returns the media type, too.
+pub(in crate::bindings) fn files(
+    files: &[(&str, Option<&str>, &[u8])],
+) -> Result<(String, Zeroizing<Vec<u8>>), Failure> {
+    let parts: Vec<Part> = files
+        .iter()
+        .map(|(name, file, bytes)| Part {
+            name: (*name).to_owned(),
+            content: Content::Plain(bytes.to_vec()),
+            file_name: file.map(str::to_owned),
+            media: None,
+        })
+        .collect();
+    let boundary = boundary(&parts);
+    let bytes = Zeroizing::new(multipart(&parts, &boundary)?);
+    Ok((format!("multipart/form-data; boundary={boundary}"), bytes))
+}
+
 /// Escapes a name as browsers do (WHATWG HTML, multipart form data).
 fn quoted(name: &str) -> String {
     name.replace('"', "%22").replace('\r', "%0D").replace('\n', "%0A")

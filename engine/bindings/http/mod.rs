@@ -13,6 +13,9 @@ use std::marker::PhantomData;
 
 use rhai::Dynamic;
 
+pub(super) use self::body::files;
+pub(super) use self::request::trusted_by;
+
 use self::answer::Answer;
 use self::effects::{Ask, Delete, Get, Look, Patch, Post, Put, ReadBy, Verb};
 use self::request::Request;

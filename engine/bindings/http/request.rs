@@ -226,7 +226,16 @@ fn auth(call: &Call<'_>) -> Result<Option<Auth>, Raise> {
 }
 
 fn trust(call: &Call<'_>) -> Result<Trust, Raise> {
-    match (call.option_string("ca")?, call.option_string("pin")?) {
+    trusted_by(call, call.option_string("ca")?, call.option_string("pin")?)
+}
+
+/// Returns whom `ca` and `pin` trust; `ca` is a file of the project, or the text itself.
+pub(in crate::bindings) fn trusted_by(
+    call: &Call<'_>,
+    ca: Option<String>,
+    pin: Option<String>,
+) -> Result<Trust, Raise> {
+    match (ca, pin) {
         (None, None) => Ok(Trust::System),
         (Some(ca), None) if ca.contains("-----BEGIN") => Ok(Trust::Roots(ca.into_bytes().into())),
         (Some(path), None) => {

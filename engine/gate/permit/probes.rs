@@ -12,6 +12,7 @@ use super::{Permit, broke, invalid, told};
 use crate::gate::Gate;
 use crate::model::effect::Target;
 use crate::model::event::Failure;
+use crate::model::{port, url};
 use crate::world::endpoint::Logins;
 use crate::world::host::Transport;
 use crate::world::tls::probe;
@@ -24,6 +25,31 @@ impl Permit<'_> {
         self.demand(&name)?;
         let asked = request.clone();
         self.away(&name, |_, cancel| async move { asked.look(&cancel).await }).await
+    }
+
+    /// Looks at what a TLS server shows that should serve what the effect brings: on the effect's own host or that of its URL, or
+    /// where the run may probe.
+    pub async fn look_served(&self, request: &probe::Request) -> Result<probe::Sight, Failure> {
+        let name = request.port.name();
+        if !self.own_address().is_ok_and(|own| own == request.port.host) {
+            self.may_named("tls.probe", &name)?;
+        }
+        let asked = request.clone();
+        self.away(&name, |_, cancel| async move { asked.look(&cancel).await }).await
+    }
+
+    /// Returns the address of the effect's host, or of its URL, as ports name it.
+    pub fn own_address(&self) -> Result<String, Failure> {
+        if let Target::Named { name } = self.target {
+            let url = url::parse(name).ok();
+            let host = url.as_ref().and_then(|url| url.host_str()).map(port::host);
+            return host.and_then(Result::ok).ok_or_else(|| invalid(format!("`{name}` has no host")));
+        }
+        // Who logs in there is of no matter, so no secret is read.
+        let endpoint = self.gate.world.endpoint(self.host()?, self.inventory(), Logins::default());
+        let endpoint = endpoint.map_err(|error| invalid(error.to_string()))?;
+        let address = if endpoint.transport == Transport::Local { "localhost" } else { &endpoint.address };
+        port::host(address).map_err(|error| invalid(error.to_string()))
     }
 
     /// Asks a DNS server; the question has to be about the effect's name.
@@ -64,7 +90,7 @@ impl Permit<'_> {
     }
 
     /// Does something on the world's own thread: the script is woken once, not once a packet.
-    async fn away<T, E, F>(
+    pub(super) async fn away<T, E, F>(
         &self,
         name: &str,
         what: impl FnOnce(Arc<Gate>, CancellationToken) -> F,

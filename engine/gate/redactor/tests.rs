@@ -318,3 +318,23 @@ fn large_output_passes_quickly_and_whole() {
     stream.finish(&mut out);
     assert_eq!(total + out.len(), rounds * chunk.len());
 }
+
+/// A key on P-256 in PKCS#8: its last line is part of the public point, which its certificate has, too.
+const KEY: &str = "-----BEGIN PRIVATE KEY-----
+MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgCEwrEgtg7igO1Wik
+8yTUJGc4EbdbpjNywaCwgdE0WEOhRANCAATUAy5idX++oDM97zkPgbpDSARTkCjv
+9kYNMZHO4/jORGfoO1SSkmRR9AnhDZDkQlEg+y0Dv6juOMw+znVrBlAT
+-----END PRIVATE KEY-----
+";
+
+#[test]
+fn what_a_key_says_of_its_public_half_stays_in_its_certificate() {
+    let redactor = redactor(&[("site/key", KEY)]);
+    let certificate = "MAAUAy5idX++oDM97zkPgbpDSARTkCjv\n9kYNMZHO4/jORGfoO1SSkmRR9AnhDZDkQlEg+y0Dv6juOMw+znVrBlAT\no28wbTAd";
+    assert_eq!(redactor.text(certificate), certificate);
+    assert_eq!(redactor.text(KEY.trim_end()), "«secret:site/key»");
+    let lines: Vec<&str> = KEY.lines().collect();
+    for private in &lines[1..3] {
+        assert_eq!(redactor.text(&format!("<{private}>")), "<«secret:site/key»>");
+    }
+}

@@ -66,6 +66,8 @@ pub struct Request {
 pub struct Reply {
     /// The status code.
     pub status: u16,
+    /// What the server says behind the status, where that is not what the status is called (HTTP/1.1 only).
+    pub reason: Option<String>,
     /// Names in lower case, in the order in which they came.
     pub headers: Vec<(String, String)>,
     /// The body, decoded.
@@ -132,6 +134,8 @@ impl Http {
 /// Reads an answer to its end, or to the limit.
 async fn read(mut response: Response, request: &Request) -> Result<Reply, Fault> {
     let status = response.status().as_u16();
+    let reason = response.extensions().get::<hyper::ext::ReasonPhrase>();
+    let reason = reason.map(|reason| String::from_utf8_lossy(reason.as_bytes()).into_owned());
     let headers = response.headers().iter();
     let headers = headers
         .map(|(name, value)| {
@@ -145,5 +149,5 @@ async fn read(mut response: Response, request: &Request) -> Result<Reply, Fault>
         }
         body.extend_from_slice(&part);
     }
-    Ok(Reply { status, headers, body })
+    Ok(Reply { status, reason, headers, body })
 }

@@ -1,0 +1,92 @@
+//! The files of the lab's project, which become the user's.
+
+use super::folder::{Folder, FolderError};
+use super::world::Place;
+
+/// What is the same in every lab.
+const FILES: [(&str, &str); 6] = [
+    (".gitignore", include_str!("project/gitignore")),
+    ("runbooks/hello.rhai", include_str!("project/runbooks/hello.rhai")),
+    ("runbooks/motd.rhai", include_str!("project/runbooks/motd.rhai")),
+    ("runbooks/slow.rhai", include_str!("project/runbooks/slow.rhai")),
+    ("runbooks/certs/sync.rhai", include_str!("project/runbooks/certs/sync.rhai")),
+    ("runbooks/certs/expiry.rhai", include_str!("project/runbooks/certs/expiry.rhai")),
+];
+
+/// A host, as the inventory knows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wiring {
+    /// Its name.
+    pub name: String,
+    /// Where its SSH server listens.
+    pub ssh: u16,
+    /// Where its web server listens.
+    pub https: u16,
+}
+
+/// Writes the project.
+pub fn write(
+    folder: &mut Folder,
+    hosts: &[Wiring],
+    places: &[Place],
+    store: u16,
+    role_id: &str,
+) -> Result<(), FolderError> {
+    for (name, text) in FILES {
+        folder.put(name, text)?;
+    }
+    folder.put("nlrun.yaml", &settings(store, role_id))?;
+    folder.put("inventory/hosts.yaml", &inventory(hosts, places))?;
+    let rows: Vec<String> = places
+        .iter()
+        .map(|place| format!("| {} | `{}`, {} |", place.name, place.address(), place.about))
+        .collect();
+    let readme = include_str!("project/README.md")
+        .replace("{{table}}", &rows.join("\n"))
+        .replace("{{store}}", &format!("http://127.0.0.1:{store}"));
+    folder.put("README.md", &readme)
+}
+
+fn settings(store: u16, role_id: &str) -> String {
+    format!(
+        "# The project of a lab: the same file as anywhere, with the lab's own addresses.\n\
+         ssh_config: .lab/ssh_config\n\
+         secrets:\n  sources:\n    - bao:\n        address: \"http://127.0.0.1:{store}\"\n        mount: secret\n        \
+         auth: {{approle: {{role_id: {role_id}, secret_id_file: .lab/secret_id}}}}\n"
+    )
+}
+
+fn inventory(hosts: &[Wiring], places: &[Place]) -> String {
+    let mut text =
+        "# The hosts of the lab, each behind an SSH server of its own on this machine.\nhosts:\n".to_owned();
+    for host in hosts {
+        text += &format!(
+            "  {}: {{address: 127.0.0.1, port: {}, vars: {{https: {}}}}}\n",
+            host.name, host.ssh, host.https
+        );
+    }
+    let endpoints: Vec<String> = places
+        .iter()
+        .filter(|place| place.is_endpoint)
+        .map(|place| format!("{}: {}", place.name, place.port))
+        .collect();
+    text += &format!("  localhost: {{vars: {{endpoints: {{{}}}}}}}\n", endpoints.join(", "));
+    let names: Vec<&str> = hosts.iter().map(|host| host.name.as_str()).collect();
+    text + &format!("groups:\n  web: {{hosts: [{}], user: root}}\n", names.join(", "))
+}
+
+/// Writes the configuration of SSH by which `nlrun` and `ssh -F` find the hosts.
+pub fn ssh_config(folder: &Folder, hosts: &[Wiring]) -> String {
+    let own = |name: &str| folder.own(name).display().to_string().replace('%', "%%");
+    let mut text = String::new();
+    for host in hosts {
+        text += &format!("Host {}\n    HostName 127.0.0.1\n    Port {}\n", host.name, host.ssh);
+    }
+    text += &format!(
+        "Host *\n    User root\n    IdentityFile \"{}\"\n    IdentitiesOnly yes\n    IdentityAgent none\n    \
+         UserKnownHostsFile \"{}\"\n    GlobalKnownHostsFile none\n",
+        own("id_ed25519"),
+        own("known_hosts")
+    );
+    text
+}
