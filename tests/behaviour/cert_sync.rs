@@ -349,6 +349,49 @@ fn a_server_that_restarts_is_waited_for() {
     site.has("next");
 }
 
+/// The applets that the scripts ask for.
+const APPLETS: [&str; 18] = [
+    "sh",
+    "dd",
+    "mv",
+    "cp",
+    "awk",
+    "stat",
+    "readlink",
+    "sync",
+    "tail",
+    "head",
+    "wc",
+    "chmod",
+    "chown",
+    "sha256sum",
+    "ln",
+    "rm",
+    "id",
+    "sleep",
+];
+
+#[test]
+fn a_host_that_is_all_busybox_is_no_other() {
+    if !Path::new("/usr/bin/busybox").exists() && !Path::new("/bin/busybox").exists() {
+        eprintln!("skipped: busybox is not installed");
+        return;
+    }
+    let Some(mut site) = Site::open() else { return };
+    let mut project = std::mem::replace(&mut site.project, Project::new());
+    for applet in APPLETS {
+        project = project.program(applet, &format!("exec busybox {applet} \"$@\""));
+    }
+    site.project = project;
+    site.touch("broken");
+    shows(&site.run(&[]).ends(1).stderr, "the old files are back");
+    site.has("leaf");
+    site.remove("broken");
+    site.run(&[]).success();
+    site.has("next");
+    assert_eq!(site.run(&[]).success().stdout.lines().last(), Some("false false 1"));
+}
+
 #[test]
 fn another_host_needs_a_grant_of_its_own() {
     let Some(site) = Site::with(|text| text.replace("SERVED", "#{ host: \"127.0.0.1\", port: SERVED }"))
