@@ -175,7 +175,7 @@ fn a_pair_is_loaded_from_wherever_it_is_and_its_key_is_never_recorded() {
     let output = project.args(["run", "loads", "--set", &folder]).success();
     for part in [
         "names cert/key site/other",
-        "told: `cert_bundle` cannot use its `certificate`",
+        "told: `cert_load` cannot use its `certificate`",
         "is not that of the certificate",
         "it holds no private key",
         "cannot read `missing` in the project",

@@ -1,4 +1,5 @@
 //! `cert_sync` on this machine, with a real nginx that serves what it brings.
+#![expect(clippy::disallowed_methods, reason = "tests start a server and change its files")]
 
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
@@ -6,6 +7,7 @@ use std::process::{Child, Command, Stdio};
 
 use nlrun::model::run::Status;
 use rustix::process::{Pid, Signal, kill_process};
+use serde_json::json;
 
 use super::{call, finish, ledger, store, verified};
 use crate::support::certificates::{Forge, Wish};
@@ -349,6 +351,49 @@ fn a_server_that_restarts_is_waited_for() {
     site.has("next");
 }
 
+/// The applets that the scripts ask for.
+const APPLETS: [&str; 18] = [
+    "sh",
+    "dd",
+    "mv",
+    "cp",
+    "awk",
+    "stat",
+    "readlink",
+    "sync",
+    "tail",
+    "head",
+    "wc",
+    "chmod",
+    "chown",
+    "sha256sum",
+    "ln",
+    "rm",
+    "id",
+    "sleep",
+];
+
+#[test]
+fn a_host_that_is_all_busybox_is_no_other() {
+    if !Path::new("/usr/bin/busybox").exists() && !Path::new("/bin/busybox").exists() {
+        eprintln!("skipped: busybox is not installed");
+        return;
+    }
+    let Some(mut site) = Site::open() else { return };
+    let mut project = std::mem::replace(&mut site.project, Project::new());
+    for applet in APPLETS {
+        project = project.program(applet, &format!("exec busybox {applet} \"$@\""));
+    }
+    site.project = project;
+    site.touch("broken");
+    shows(&site.run(&[]).ends(1).stderr, "the old files are back");
+    site.has("leaf");
+    site.remove("broken");
+    site.run(&[]).success();
+    site.has("next");
+    assert_eq!(site.run(&[]).success().stdout.lines().last(), Some("false false 1"));
+}
+
 #[test]
 fn another_host_needs_a_grant_of_its_own() {
     let Some(site) = Site::with(|text| text.replace("SERVED", "#{ host: \"127.0.0.1\", port: SERVED }"))
@@ -391,4 +436,75 @@ fn what_a_target_does_not_know_is_told() {
         shows(&output.stderr, part);
     }
     site.has("leaf");
+}
+
+/// Copies the shipped runbooks, and writes a table with one target that is there and one that is not.
+fn shipped(site: &mut Site) {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("runbooks/certs");
+    for name in ["sync", "expiry"] {
+        let text = std::fs::read_to_string(folder.join(format!("{name}.rhai"))).unwrap();
+        site.project.write(&format!("runbooks/certs/{name}.rhai"), &text);
+    }
+    let at = site.at.display();
+    let nginx = format!("nginx -p {at} -c {at}/nginx.conf");
+    let with = json!({
+        "certificate": format!("{at}/live.pem"), "key": format!("{at}/live.key"), "test": format!("{nginx} -t -q"),
+        "reload": format!("{nginx} -s reload"), "served": [site.port], "names": ["www.example.com"],
+    });
+    let away = json!({ "certificate": "/nowhere/site.pem", "key": "/nowhere/site.key", "served": [] });
+    let table = json!({
+        "certificates": { "site": { "certificate": "next.pem", "key": "site/key" } },
+        "targets": [
+            { "name": "away", "certificate": "site", "use": "pair", "host": "localhost", "with": away },
+            { "name": "web", "certificate": "site", "use": "nginx", "host": "localhost", "with": with },
+        ],
+    });
+    site.project.write("certs.json", &table.to_string());
+    let key = site.project.read("next.key");
+    site.project =
+        std::mem::replace(&mut site.project, Project::new()).variable("NLRUN_SECRET_SITE_KEY", &key);
+}
+
+#[test]
+fn the_runbook_brings_what_a_table_says_and_one_that_fails_keeps_no_other_from_it() {
+    let Some(mut site) = Site::open() else { return };
+    shipped(&mut site);
+    let output = call(&site.project, ["run", "certs/sync"]).ends(1);
+    shows(&output.stdout, "away    site         failed");
+    shows(&output.stdout, "the folder of a file does not exist");
+    shows(&output.stdout, "web     site         changed");
+    site.has("next");
+    let output = call(&site.project, ["run", "certs/sync", "--set", "only=web"]).success();
+    shows(&output.stdout, "web     site         ok");
+    assert!(!output.stdout.contains("away"), "{}", output.stdout);
+    shows(
+        &call(&site.project, ["run", "certs/sync", "--set", "only=wbe"]).ends(1).stderr,
+        "there is no target wbe",
+    );
+}
+
+#[test]
+fn the_audit_lists_every_place_and_fails_for_what_it_cannot_reach() {
+    let Some(mut site) = Site::open() else { return };
+    shipped(&mut site);
+    let output = call(&site.project, ["run", "certs/expiry"]).ends(1);
+    shows(&output.stdout, "localhost:/nowhere/site.pem");
+    shows(&output.stderr, "`/nowhere/site.pem` does not exist");
+    let table = site
+        .project
+        .read("certs.json")
+        .replace("/nowhere/site.pem", &format!("{}/live.pem", site.at.display()));
+    site.project.write("certs.json", &table);
+    let output = call(&site.project, ["run", "certs/expiry"]).success();
+    shows(&output.stdout, &format!("localhost:{}", site.port));
+    shows(&call(&site.project, ["run", "certs/expiry", "--set", "days=400"]).ends(1).stdout, "ends soon");
+    let [closed] = free_ports();
+    let served = format!("served=127.0.0.1:{closed}");
+    let output = call(&site.project, ["run", "certs/expiry", "--set", &served]).ends(1);
+    shows(&output.stdout, &format!("127.0.0.1:{closed}"));
+    shows(&output.stderr, "unreachable");
+    shows(
+        &call(&site.project, ["run", "certs/expiry", "--set", "table="]).ends(1).stderr,
+        "nothing was looked at",
+    );
 }

@@ -26,6 +26,8 @@ use crate::x509::{Bundle, Order, Pair};
 
 /// How long the test and what reloads may take together, unless `timeout` says otherwise.
 const TIMEOUT: Duration = Duration::from_secs(120);
+/// Characters of a command in a sentence.
+const LINE: usize = 80;
 /// What a script may say.
 const MOST: usize = 64 << 10;
 
@@ -153,17 +155,15 @@ impl Files {
         let err = permit.redact(String::from_utf8_lossy(err).trim());
         let place = self.words();
         let text = match word.as_str() {
-            "test" => format!(
-                "the test `{}` failed, and the old files are back",
-                self.test.as_deref().unwrap_or_default()
-            ),
-            "test_alone" => format!(
-                "the test `{}` fails with the files that are there",
-                self.test.as_deref().unwrap_or_default()
-            ),
+            "test" => {
+                format!("the test `{}` failed, and the old files are back", first_line(self.test.as_deref()))
+            }
+            "test_alone" => {
+                format!("the test `{}` fails with the files that are there", first_line(self.test.as_deref()))
+            }
             "reload" => format!(
                 "`{}` failed; the new files are there, and the next run tries again",
-                self.reload.as_deref().unwrap_or_default()
+                first_line(self.reload.as_deref())
             ),
             "busy" => "another run is at these files".to_owned(),
             "parent" => "the folder of a file does not exist".to_owned(),
@@ -187,6 +187,13 @@ impl Files {
         };
         Failure { kind: kind.to_owned(), details, ..invalid(format!("{place}: {text}{said}{hint}")) }
     }
+}
+
+/// Returns as much of a command as a sentence can hold.
+fn first_line(command: Option<&str>) -> String {
+    let command = command.unwrap_or_default();
+    let line: String = command.lines().next().unwrap_or_default().chars().take(LINE).collect();
+    if line.len() < command.len() { format!("{line} …") } else { line }
 }
 
 impl Copy {
