@@ -122,6 +122,9 @@ fn problem(error: LabError) -> Problem {
         LabError::Folder(FolderError::Held { .. }) => {
             Problem::usage(text, Some("use that one, or give another folder with `--dir`".to_owned()))
         }
+        LabError::Folder(FolderError::Fixed { .. }) => {
+            Problem::usage(text, Some("give another folder with `--dir`, or remove that one".to_owned()))
+        }
         LabError::Folder(FolderError::Foreign(_)) => Problem::usage(
             text,
             Some("give another folder with `--dir`; it is made if there is none".to_owned()),

@@ -143,7 +143,7 @@ impl State {
             method == "LIST" || (method == "GET" && query.split('&').any(|pair| pair == "list=true"));
         let is_read = is_list || method == "GET";
         let is_of_mount = path == MOUNT || path.starts_with(&format!("{MOUNT}/"));
-        if !token.is_root() && !(is_read && is_of_mount) {
+        if !(token.is_root() || is_read && is_of_mount) {
             return errors(403, ["1 error occurred:\n\t* permission denied\n\n"]);
         }
         if !is_of_mount {
