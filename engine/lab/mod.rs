@@ -1,6 +1,7 @@
 //! The lab: a simulated world on loopback, with its project, its certificates and its secrets. Its parts are strict: what the real
 //! ones refuse, they refuse.
 
+mod appliances;
 mod authority;
 mod bao;
 mod folder;

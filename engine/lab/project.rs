@@ -1,5 +1,7 @@
 //! The files of the lab's project, which become the user's.
 
+use serde_json::{Value, json};
+
 use super::folder::{Folder, FolderError};
 use super::world::Place;
 
@@ -9,8 +11,8 @@ const FILES: [(&str, &str); 6] = [
     ("runbooks/hello.rhai", include_str!("project/runbooks/hello.rhai")),
     ("runbooks/motd.rhai", include_str!("project/runbooks/motd.rhai")),
     ("runbooks/slow.rhai", include_str!("project/runbooks/slow.rhai")),
-    ("runbooks/certs/sync.rhai", include_str!("project/runbooks/certs/sync.rhai")),
-    ("runbooks/certs/expiry.rhai", include_str!("project/runbooks/certs/expiry.rhai")),
+    ("runbooks/certs/sync.rhai", include_str!("../../runbooks/certs/sync.rhai")),
+    ("runbooks/certs/expiry.rhai", include_str!("../../runbooks/certs/expiry.rhai")),
 ];
 
 /// A host, as the inventory knows it.
@@ -29,6 +31,7 @@ pub fn write(
     folder: &mut Folder,
     hosts: &[Wiring],
     places: &[Place],
+    appliances: Vec<Value>,
     store: u16,
     role_id: &str,
 ) -> Result<(), FolderError> {
@@ -36,7 +39,8 @@ pub fn write(
         folder.put(name, text)?;
     }
     folder.put("nlrun.yaml", &settings(store, role_id))?;
-    folder.put("inventory/hosts.yaml", &inventory(hosts, places))?;
+    folder.put("inventory/hosts.yaml", &inventory(hosts))?;
+    folder.put("certs.json", &table(hosts, places, appliances))?;
     let rows: Vec<String> = places
         .iter()
         .map(|place| format!("| {} | `{}`, {} |", place.name, place.address(), place.about))
@@ -56,7 +60,27 @@ fn settings(store: u16, role_id: &str) -> String {
     )
 }
 
-fn inventory(hosts: &[Wiring], places: &[Place]) -> String {
+/// Returns what `certs/sync` and `certs/expiry` read: what goes where, and what else is looked at.
+fn table(hosts: &[Wiring], places: &[Place], appliances: Vec<Value>) -> String {
+    let on_host = |host: &Wiring| {
+        json!({ "name": host.name, "certificate": "web", "use": "combined", "host": host.name, "with": {
+            "path": "/etc/nginx/tls/web.pem", "mode": "0600", "test": "nginx -t", "reload": "systemctl reload nginx",
+            "served": [host.https],
+        } })
+    };
+    let targets: Vec<Value> = hosts.iter().map(on_host).chain(appliances).collect();
+    let watched = places.iter().filter(|place| place.is_endpoint).map(|place| {
+        json!({ "name": place.name, "host": "127.0.0.1", "port": place.port, "ca": "certificates/ca.pem" })
+    });
+    let table = json!({
+        "certificates": { "web": { "secrets": "certs/web" } },
+        "targets": targets,
+        "watch": watched.collect::<Vec<_>>(),
+    });
+    format!("{table:#}\n")
+}
+
+fn inventory(hosts: &[Wiring]) -> String {
     let mut text =
         "# The hosts of the lab, each behind an SSH server of its own on this machine.\nhosts:\n".to_owned();
     for host in hosts {
@@ -65,12 +89,8 @@ fn inventory(hosts: &[Wiring], places: &[Place]) -> String {
             host.name, host.ssh, host.https
         );
     }
-    let endpoints: Vec<String> = places
-        .iter()
-        .filter(|place| place.is_endpoint)
-        .map(|place| format!("{}: {}", place.name, place.port))
-        .collect();
-    text += &format!("  localhost: {{vars: {{endpoints: {{{}}}}}}}\n", endpoints.join(", "));
+    // Named, so that the web servers are not everything, which would be asked about.
+    text += "  localhost: {transport: local}\n";
     let names: Vec<&str> = hosts.iter().map(|host| host.name.as_str()).collect();
     text + &format!("groups:\n  web: {{hosts: [{}], user: root}}\n", names.join(", "))
 }

@@ -16,6 +16,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use super::appliances::{self, Appliances, Passwords, Ports};
 use super::authority::{self, Days, Pair};
 use super::bao::{Bao, Logins, answer};
 use super::folder::{Folder, FolderError};
@@ -124,6 +125,7 @@ pub struct Lab {
     without_hosts: Option<String>,
     hosts: Vec<Arc<Host>>,
     servers: JoinSet<()>,
+    appliances: Option<Appliances>,
 }
 
 /// The certificates of the lab.
@@ -167,9 +169,12 @@ impl Lab {
             without_hosts: None,
             hosts: Vec::new(),
             servers: JoinSet::new(),
+            appliances: None,
         };
         let certificates = lab.certificates()?;
-        let (store, role_id) = lab.store(base, &certificates).await?;
+        let passwords = lab.passwords()?;
+        let (store, role_id) = lab.store(base, &certificates, &passwords).await?;
+        let appliances = lab.appliances(base, &certificates, &passwords).await?;
         lab.endpoints(base, &certificates).await?;
         let client = lab.key("id_ed25519")?.public_key().clone();
         // Once, before the first host starts: a file that is replaced takes along what is mounted on it.
@@ -203,7 +208,8 @@ impl Lab {
         for (name, text) in [("known_hosts", known), ("ssh_config", config)] {
             files::replace(&lab.folder.own(name), text.as_bytes(), 0o600)?;
         }
-        project::write(&mut lab.folder, &wiring, &lab.places, store, &role_id)?;
+        let reached = if lab.without_hosts.is_none() { wiring.as_slice() } else { &[] };
+        project::write(&mut lab.folder, reached, &lab.places, appliances, store, &role_id)?;
         lab.folder.remember()?;
         Ok(lab)
     }
@@ -211,6 +217,7 @@ impl Lab {
     /// Ends everything that runs, hosts included.
     pub async fn end(mut self) {
         self.servers.shutdown().await;
+        drop(self.appliances.take());
         for host in self.hosts.drain(..) {
             if let Some(host) = Arc::into_inner(host) {
                 host.end().await;
@@ -262,7 +269,48 @@ impl Lab {
         Ok(pair)
     }
 
-    async fn store(&mut self, base: u16, certificates: &Certificates) -> Result<(u16, String), LabError> {
+    /// Reads the passwords, or makes them.
+    fn passwords(&self) -> Result<Passwords, LabError> {
+        let once = |name: &str| self.folder.once(&format!("passwords/{name}"), answer::id);
+        Ok(Passwords {
+            npm: once("npm")?,
+            proxmox: once("proxmox")?,
+            synology: once("synology")?,
+            unifi: once("unifi")?,
+        })
+    }
+
+    /// Starts what has an API, and returns the targets of `certs/sync` for it.
+    async fn appliances(
+        &mut self,
+        base: u16,
+        certificates: &Certificates,
+        passwords: &Passwords,
+    ) -> Result<Vec<Value>, LabError> {
+        let mut reserved = Vec::new();
+        for (slot, part) in (6..).zip(["npm", "npm/https", "proxmox", "synology", "unifi"]) {
+            reserved.push(self.listen(part, base, slot).await?);
+        }
+        let [npm, npm_https, proxmox, synology, unifi] =
+            std::array::from_fn(|index| reserved.get(index).map_or(0, |(_, port)| *port));
+        // They take them themselves.
+        drop(reserved);
+        let ports = Ports { npm, npm_https, proxmox, synology, unifi };
+        self.appliances = Some(Appliances::start(ports, passwords, &certificates.old)?);
+        self.place("npm", "http", npm, "Nginx Proxy Manager, its API");
+        self.place("npm hosts", "https", npm_https, "what it serves: app-1.lab.test and others");
+        self.place("pve01", "https", proxmox, "a node of Proxmox VE, its certificates only");
+        self.place("nas", "https", synology, "a Synology DSM, its certificates only");
+        self.place("unifi", "https", unifi, "a console of UniFi OS, its certificates only");
+        Ok(appliances::targets(ports))
+    }
+
+    async fn store(
+        &mut self,
+        base: u16,
+        certificates: &Certificates,
+        passwords: &Passwords,
+    ) -> Result<(u16, String), LabError> {
         let id = |name: &str| self.folder.once(name, answer::id);
         let logins = Logins { root: id("root_token")?, role_id: id("role_id")?, secret_id: id("secret_id")? };
         let role_id = logins.role_id.clone();
@@ -273,8 +321,15 @@ impl Lab {
         };
         seed(
             "certs/web",
-            json!({ "certificate": certificates.new.certificate, "key": certificates.new.key }),
+            json!({
+                // With the authority, so that the chain is whole.
+                "certificate": format!("{}{}", certificates.new.certificate, certificates.authority.certificate),
+                "key": certificates.new.key,
+            }),
         )?;
+        for (path, values) in passwords.secrets() {
+            seed(path, values)?;
+        }
         seed("ci/db", json!({ "user": "app", "password": answer::id() }))?;
         let (door, port) = self.listen("store", base, 0).await?;
         self.servers.spawn(web::serve(door, move |request| bao.answer(request)));
