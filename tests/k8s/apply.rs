@@ -1,9 +1,8 @@
 //! Manifests: in order, planned before there is anything, again without a change, pruned.
 
-use super::{hides, namespace, plan, run, shows};
+use super::{hides, is_in_log, namespace, plan, run, shows};
 use crate::behaviour::call;
 use crate::support::kube::{Kube, unique};
-use crate::support::project::Project;
 
 const PASSWORD: &str = "hunter2-and-more";
 
@@ -54,15 +53,6 @@ spec:
 const APPLY: &str = r#"
 for one in k8s_apply("nl", #{ source: "app.yaml" }) { print(`${one.kind}: ${one.action}`) }
 "#;
-
-/// Whether bytes stand in the run log, where they would be in clear.
-fn is_in_log(project: &Project, text: &str) -> bool {
-    let files = std::fs::read_dir(project.path(".nlrun")).unwrap();
-    files
-        .flatten()
-        .filter_map(|file| std::fs::read(file.path()).ok())
-        .any(|bytes| bytes.windows(text.len()).any(|window| window == text.as_bytes()))
-}
 
 #[test]
 fn a_bundle_is_planned_before_anything_of_it_exists_applied_and_then_unchanged() {

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod apply;
+mod certs;
 mod command;
 mod crash;
 mod library;
@@ -44,6 +45,15 @@ spec:
     spec: {{containers: [{{name: c, image: nginx}}]}}
 "
     )
+}
+
+/// Whether bytes stand in the run log, where they would be in clear.
+fn is_in_log(project: &Project, text: &str) -> bool {
+    let files = std::fs::read_dir(project.path(".nlrun")).unwrap();
+    files
+        .flatten()
+        .filter_map(|file| std::fs::read(file.path()).ok())
+        .any(|bytes| bytes.windows(text.len()).any(|window| window == text.as_bytes()))
 }
 
 #[track_caller]
