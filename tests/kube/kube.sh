@@ -77,7 +77,9 @@ kubeconfig() {
 }
 
 run() {
-    local dir bin api peer store pids=() tries
+    local bin api peer store tries
+    # Not local: the trap runs when the function is over.
+    pids=()
     dir=$(realpath -m "$1")
     bin=$(where) || fail "there is no API server here: run \`$0 build\`"
     mkdir -p "$dir"
