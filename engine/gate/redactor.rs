@@ -4,7 +4,7 @@ mod forms;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use aho_corasick::{AhoCorasick, Input, MatchKind};
 use parking_lot::RwLock;
@@ -35,7 +35,8 @@ struct Patterns {
     /// What is searched for and what replaces it, in the order of the bytes; `None` for a replacement itself, which
     /// must survive when text is redacted twice.
     sorted: Vec<(Vec<u8>, Option<Arc<str>>)>,
-    search: Option<AhoCorasick>,
+    /// Made when it is first needed: several secrets come one after the other, and each would make it anew.
+    search: OnceLock<AhoCorasick>,
     longest: usize,
     /// Whether a pattern begins with this byte.
     begins: Vec<bool>,
@@ -63,7 +64,7 @@ impl Redactor {
 
     /// Whether no secret is known yet, so that nothing can be replaced.
     pub fn is_empty(&self) -> bool {
-        self.current.read().search.is_none()
+        self.current.read().sorted.is_empty()
     }
 
     /// Redacts text.
@@ -169,23 +170,30 @@ impl Streaming {
 
 impl Patterns {
     fn new(sorted: Vec<(Vec<u8>, Option<Arc<str>>)>) -> Self {
-        let search = AhoCorasick::builder()
-            .match_kind(MatchKind::LeftmostLongest)
-            .build(sorted.iter().map(|(pattern, _)| pattern))
-            .expect("the forms of secrets stay far below the 2^31 states of an automaton");
         let longest = sorted.iter().map(|(pattern, _)| pattern.len()).max().unwrap_or(0);
         let mut begins = vec![false; 256];
         for (pattern, _) in &sorted {
             begins[usize::from(pattern[0])] = true;
         }
-        Self { sorted, search: Some(search), longest, begins }
+        Self { sorted, search: OnceLock::new(), longest, begins }
+    }
+
+    /// Returns what finds the patterns, where there are any.
+    fn search(&self) -> Option<&AhoCorasick> {
+        let build = || {
+            AhoCorasick::builder()
+                .match_kind(MatchKind::LeftmostLongest)
+                .build(self.sorted.iter().map(|(pattern, _)| pattern))
+                .expect("the forms of secrets stay far below the 2^31 states of an automaton")
+        };
+        (!self.sorted.is_empty()).then(|| self.search.get_or_init(build))
     }
 
     /// Appends the redacted input to `out`; returns whether something was replaced and how much input was consumed.
     ///
     /// Unless this is the `end`, input from the first byte on that could be the beginning of a pattern is left.
     fn replace(&self, input: &[u8], end: bool, out: &mut Vec<u8>) -> (bool, usize) {
-        let Some(search) = &self.search else {
+        let Some(search) = self.search() else {
             out.extend_from_slice(input);
             return (false, input.len());
         };
