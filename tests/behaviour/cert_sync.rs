@@ -420,7 +420,7 @@ fn what_a_target_does_not_know_is_told() {
         (
             "kind: \"files\"",
             "kind: \"file\"",
-            "knows no target of kind `file`, but files; did you mean `files`?",
+            "knows no target of kind `file`, but files, npm, proxmox, synology, unifi; did you mean `files`?",
         ),
         ("reload: \"", "reloda: \"", "a target of kind `files` has no key `reloda`; did you mean `reload`?"),
         ("order: \"key\"", "order: \"keys\"", "`keys` is not an order"),
