@@ -289,6 +289,16 @@ fn secrets_stand_in_maps_and_nowhere_else() {
     shows(&output.stdout, &format!("k8s/nl/{name}/db/password"));
     hides(&output.stdout, PASSWORD);
     assert!(!is_in_log(&project, PASSWORD));
+    // One that stands in another kind is recorded by name: nothing can be tried out, and a replay has no more.
+    let config = format!(
+        r#"print(k8s_apply("nl", #{{ apiVersion: "v1", kind: "ConfigMap", metadata: #{{ name: "c", namespace: "{name}" }},
+            data: #{{ a: secret("db/root") }} }})[0].action);"#
+    );
+    let first = run(&project, &config).success();
+    shows(&first.stdout, "«secret:db/root»");
+    hides(&first.stdout, PASSWORD);
+    assert!(!is_in_log(&project, PASSWORD));
+    shows(&call(&project, ["replay", "3"]).success().stdout, "created");
     let printed = run(&project, &format!(r#"print(k8s_secret("nl", "{name}", "db").password);"#)).ends(1);
     shows(&printed.stderr, "has no text form");
     let seen =

@@ -221,6 +221,8 @@ fn a_server_in_trouble_is_asked_again_and_one_that_refuses_is_not() {
         match path {
             "/api" => reply(stream, "200 OK", "", core.as_bytes()),
             "/apis" => reply(stream, "200 OK", "", br#"{"items":[]}"#),
+            // Not the API server's word: a proxy that knows no such path.
+            _ if path.ends_with("/lost") => reply(stream, "404 Not Found", "", b"<h1>not here</h1>"),
             _ if number < 5 => reply(stream, "503 Service Unavailable", "Retry-After: 1\r\n", b"starting"),
             _ => reply(stream, "200 OK", "", br#"{"apiVersion":"v1","kind":"ConfigMap","data":{"a":"b"}}"#),
         }
@@ -236,6 +238,8 @@ fn a_server_in_trouble_is_asked_again_and_one_that_refuses_is_not() {
     let told =
         comes_to(&project, r#"print(k8s_get("c", "ConfigMap", "c", #{ namespace: "default" }).data.a)"#);
     shows(&told, "b");
+    let lost = comes_to(&project, r#"k8s_delete("c", "ConfigMap", "lost", #{ namespace: "default" })"#);
+    shows(&lost, "not_found: cluster `c`: ConfigMap default/lost: <h1>not here</h1>");
     let gets = server.requests().iter().filter(|request| request.contains("/configmaps/c")).count();
     assert_eq!(gets, 3, "{:?}", server.requests());
 }

@@ -7,16 +7,17 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
-use super::exchange::{Ask, kind, parsed, refusal, unknown_kind};
+use super::exchange::{Ask, is_absent, kind, parsed, refusal, refuse_owned, unknown_kind};
 use super::look::{is_certificate, secret_name, values};
 use super::reference::query;
 use crate::bindings::wait::{patience, poll};
 use crate::gate::permit::invalid;
+use crate::gate::redactor::Redactor;
 use crate::gate::{Done, Effect, Permit, Seen};
 use crate::model::diff::unified;
 use crate::model::effect::{Kind, Target};
 use crate::model::event::Failure;
-use crate::model::k8s::{Id, Manifest, Resource, UnknownKind, normal, owner, yaml};
+use crate::model::k8s::{Id, Manifest, Resource, UnknownKind, normal, yaml};
 use crate::model::run::Mode;
 use crate::model::secret::Secret;
 use crate::world::k8s::Reply;
@@ -104,13 +105,16 @@ impl Apply {
         manager: &str,
         force: bool,
         take_over: bool,
+        redactor: &Redactor,
     ) -> Self {
         let body = manifest.body.to_string().into_bytes();
         let digest = if manifest.id.is_secret() {
             let keys = manifest.body["data"].as_object().into_iter().flatten();
             Digest::Secret { keys: keys.map(|(key, _)| key.clone()).collect() }
         } else {
-            Digest::Plain { sha256: crate::store::sha256(&body), bytes: body.len() }
+            // Secrets stand in it by name, as everywhere in the record: their digest could be tried out, and a replay has no more.
+            let recorded = redactor.bytes(&body);
+            Digest::Plain { sha256: crate::store::sha256(&recorded), bytes: recorded.len() }
         };
         Self {
             cluster: cluster.to_owned(),
@@ -176,20 +180,6 @@ impl Apply {
         Ok(())
     }
 
-    fn refuse_owned(&self, live: &Value) -> Result<(), Failure> {
-        match owner(live).filter(|_| !self.take_over) {
-            None => Ok(()),
-            Some(owner) => {
-                let message = format!(
-                    "cluster `{}`: {} belongs to {owner}, which would put it back; change it there, or say `take_over: true`",
-                    self.cluster,
-                    self.words()
-                );
-                Err(Failure { kind: "owned".to_owned(), ..invalid(message) })
-            }
-        }
-    }
-
     /// Sends the manifest; with `dry_run` the server answers what would come of it.
     async fn send(&self, permit: &Permit<'_>, path: &str, dry_run: bool) -> Result<Reply, Failure> {
         let mut pairs = vec![("fieldManager", self.manager.as_str()), ("fieldValidation", "Strict")];
@@ -248,7 +238,7 @@ impl Apply {
         live: Option<&Value>,
     ) -> Result<Seen<Applied>, Failure> {
         let reply = self.send(permit, path, true).await?;
-        if let (404, Some(namespace)) = (reply.status, &self.id.namespace) {
+        if let Some(namespace) = self.missing_namespace(&reply) {
             let key = format!("{}/Namespace/{namespace}", self.cluster);
             if self.is_promised(permit, &key) {
                 return Ok(self.promise_creation(permit));
@@ -291,6 +281,11 @@ impl Apply {
 
     fn ownership_only(&self) -> String {
         format!("{}: nothing but who owns the fields: `{}`\n", self.words(), self.manager)
+    }
+
+    /// Returns the namespace, where the server says that it is not there: an object that is applied need not be.
+    fn missing_namespace(&self, reply: &Reply) -> Option<&str> {
+        self.id.namespace.as_deref().filter(|_| is_absent(reply))
     }
 
     fn no_namespace(&self, namespace: &str) -> Failure {
@@ -380,7 +375,8 @@ impl Effect for Apply {
         let path = resource.path(self.id.namespace.as_deref(), Some(&self.id.name));
         let live = self.get(path.clone()).found(permit, &self.words()).await?;
         if let Some(live) = &live {
-            self.refuse_owned(live)?;
+            let instead = "which would put it back; change it there";
+            refuse_owned(&self.cluster, &self.words(), live, self.take_over, instead)?;
         }
         if permit.mode() == Mode::Plan {
             return self.forecast(permit, &path, live.as_ref()).await;
@@ -397,7 +393,7 @@ impl Effect for Apply {
             self.resource(permit).await?.map_err(|unknown| unknown_kind(&self.cluster, &unknown))?;
         let path = resource.path(self.id.namespace.as_deref(), Some(&self.id.name));
         let reply = self.send(permit, &path, false).await?;
-        if let (404, Some(namespace)) = (reply.status, &self.id.namespace) {
+        if let Some(namespace) = self.missing_namespace(&reply) {
             return Err(self.no_namespace(namespace));
         }
         if !(200..300).contains(&reply.status) {

@@ -5,10 +5,8 @@ use std::time::Duration;
 use rhai::Dynamic;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use std::sync::Arc;
-use zeroize::Zeroizing;
 
-use super::exchange::{Ask, refusal};
+use super::exchange::{Ask, refusal, refuse_owned};
 use super::reference::Reference;
 use crate::bindings::wait::poll;
 use crate::bindings::{Call, Outcome, Raise};
@@ -18,7 +16,7 @@ use crate::model::diff::unified;
 use crate::model::duration;
 use crate::model::effect::{Kind, Target};
 use crate::model::event::Failure;
-use crate::model::k8s::{Id, normal, owner, yaml};
+use crate::model::k8s::{Id, normal, yaml};
 
 /// How long an object may take to go.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -83,15 +81,9 @@ impl Effect for Delete {
             let output = Some(Deleted { existed: false });
             return Ok(Seen { pre: json!({ "live": null }), changes: false, diff: None, output });
         };
-        if let Some(owner) = owner(&live).filter(|_| !self.take_over) {
-            let message = format!(
-                "cluster `{}`: {} belongs to {owner}, which would bring it back; remove it there, or say `take_over: true`",
-                self.object.cluster,
-                self.object.words()
-            );
-            return Err(Failure { kind: "owned".to_owned(), ..invalid(message) });
-        }
-        let Target::Named { name } = self.target() else { unreachable!("objects have names") };
+        let instead = "which would bring it back; remove it there";
+        refuse_owned(&self.object.cluster, &self.object.words(), &live, self.take_over, instead)?;
+        let name = self.object.named();
         let (text, _) = yaml(Some(&normal(&live)), None);
         let diff = unified(&text, "", &name, "/dev/null", 3);
         // Which object it is, whatever becomes of its contents meanwhile.
@@ -111,14 +103,7 @@ impl Effect for Delete {
         if let Some(seconds) = self.grace_seconds {
             options["gracePeriodSeconds"] = seconds.into();
         }
-        let ask = Ask {
-            cluster: &self.object.cluster,
-            method: "DELETE",
-            path,
-            body: Some(("application/json", Arc::new(Zeroizing::new(options.to_string().into_bytes())))),
-            is_repeatable: true,
-            is_once: false,
-        };
+        let ask = Ask::json(&self.object.cluster, "DELETE", path, "application/json", &options);
         let what = self.object.words();
         let reply = ask.send(permit).await?;
         if reply.status != 404 && !(200..300).contains(&reply.status) {

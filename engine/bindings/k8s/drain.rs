@@ -1,13 +1,11 @@
 //! `k8s_drain`: a node without pods that somebody would miss.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use rhai::Dynamic;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use zeroize::Zeroizing;
 
 use super::exchange::{Ask, refusal};
 use super::look::list;
@@ -133,15 +131,9 @@ impl Drain {
             "apiVersion": "policy/v1", "kind": "Eviction",
             "metadata": { "name": name, "namespace": namespace }, "deleteOptions": options,
         });
-        let ask = Ask {
-            cluster: &self.cluster,
-            method: "POST",
-            path: format!("/api/v1/namespaces/{namespace}/pods/{name}/eviction"),
-            body: Some(("application/json", Arc::new(Zeroizing::new(body.to_string().into_bytes())))),
-            is_repeatable: true,
-            // A budget is not a server in trouble: the other pods come first.
-            is_once: true,
-        };
+        let path = format!("/api/v1/namespaces/{namespace}/pods/{name}/eviction");
+        // A budget is not a server in trouble: the other pods come first.
+        let ask = Ask { is_once: true, ..Ask::json(&self.cluster, "POST", path, "application/json", &body) };
         let reply = ask.send(permit).await?;
         match reply.status {
             // Another pod of that name has another uid.

@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 use crate::gate::Permit;
 use crate::gate::permit::invalid;
 use crate::model::event::Failure;
-use crate::model::k8s::{Catalog, Resource, Status, UnknownKind};
+use crate::model::k8s::{Catalog, Resource, Status, UnknownKind, owner};
 use crate::world::http::retry::{pause, retry_after};
 use crate::world::http::status_words;
 use crate::world::k8s::{Reply, Request};
@@ -39,6 +39,18 @@ pub(super) struct Ask<'a> {
 impl<'a> Ask<'a> {
     pub(super) fn get(cluster: &'a str, path: String) -> Self {
         Self { cluster, method: "GET", path, body: None, is_repeatable: true, is_once: false }
+    }
+
+    /// Sends JSON, which may hold secrets; to do so twice is harmless.
+    pub(super) fn json(
+        cluster: &'a str,
+        method: &'static str,
+        path: String,
+        content_type: &'static str,
+        body: &Value,
+    ) -> Self {
+        let bytes = Arc::new(Zeroizing::new(body.to_string().into_bytes()));
+        Self { method, body: Some((content_type, bytes)), ..Self::get(cluster, path) }
     }
 
     /// Asks; what only passes is waited for.
@@ -90,7 +102,7 @@ impl<'a> Ask<'a> {
         let cluster = self.cluster;
         let reply = self.send(permit).await?;
         match reply.status {
-            404 => Ok(None),
+            404 if is_absent(&reply) => Ok(None),
             200..300 => parsed(cluster, what, &reply).map(Some),
             _ => Err(refusal(cluster, what, &reply)),
         }
@@ -103,6 +115,30 @@ pub(super) fn parsed(cluster: &str, what: &str, reply: &Reply) -> Result<Value, 
         kind: "protocol".to_owned(),
         ..invalid(format!("cluster `{cluster}`: {what}: the answer is not JSON: {error}"))
     })
+}
+
+/// Whether the API server says that something is not there. A path that it does not serve, or what a proxy says, is no such answer.
+pub(super) fn is_absent(reply: &Reply) -> bool {
+    reply.status == 404 && Status::read(&reply.body).reason == "NotFound"
+}
+
+/// Refuses what another program would put back, unless it is told to.
+pub(super) fn refuse_owned(
+    cluster: &str,
+    what: &str,
+    live: &Value,
+    take_over: bool,
+    instead: &str,
+) -> Result<(), Failure> {
+    match owner(live).filter(|_| !take_over) {
+        None => Ok(()),
+        Some(owner) => {
+            let message = format!(
+                "cluster `{cluster}`: {what} belongs to {owner}, {instead}, or say `take_over: true`"
+            );
+            Err(Failure { kind: "owned".to_owned(), ..invalid(message) })
+        }
+    }
 }
 
 /// Whether an answer is one of a server in trouble, and not about the request.
@@ -228,6 +264,20 @@ mod tests {
 
     fn reply(status: u16, body: &str) -> Reply {
         Reply { status, warnings: Vec::new(), retry_after: None, body: body.as_bytes().to_vec() }
+    }
+
+    #[test]
+    fn only_the_api_server_says_that_something_is_not_there() {
+        let absent =
+            r#"{"kind":"Status","reason":"NotFound","message":"configmaps \"c\" not found","code":404}"#;
+        for (status, body, expected) in [
+            (404, absent, true),
+            (404, "404 page not found", false),
+            (404, "<html>", false),
+            (403, absent, false),
+        ] {
+            assert_eq!(is_absent(&reply(status, body)), expected, "{status} {body}");
+        }
     }
 
     #[test]

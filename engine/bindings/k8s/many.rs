@@ -33,11 +33,12 @@ pub(super) fn k8s_apply(call: &mut Call<'_>) -> Result<Dynamic, Raise> {
     if let Some(selector) = &prune {
         prune::check(selector, &manifests)?;
     }
+    let redactor = &call.session.gate().redactor;
     let defined: BTreeSet<(String, String)> = manifests.iter().filter_map(Manifest::defines).collect();
     let mut effects: Vec<(usize, Apply)> = manifests
         .iter()
         .map(|manifest| {
-            let mut apply = Apply::new(&cluster, manifest, &manager, force, take_over);
+            let mut apply = Apply::new(&cluster, manifest, &manager, force, take_over, redactor);
             apply.is_new_kind = defined.contains(&(manifest.id.group().to_owned(), manifest.id.kind.clone()));
             apply
         })

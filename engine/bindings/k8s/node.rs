@@ -1,12 +1,10 @@
 //! Nodes: `k8s_cordon k8s_uncordon`.
 
 use std::marker::PhantomData;
-use std::sync::Arc;
 
 use rhai::Dynamic;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use zeroize::Zeroizing;
 
 use super::exchange::Ask;
 use super::reference::{cluster, word};
@@ -61,14 +59,8 @@ pub(super) async fn close(
 ) -> Result<Value, Failure> {
     // Null takes the field away, as `kubectl uncordon` does.
     let body = json!({ "spec": { "unschedulable": if closed { Value::Bool(true) } else { Value::Null } } });
-    let ask = Ask {
-        cluster,
-        method: "PATCH",
-        path: format!("{}?fieldManager=nlrun-patch", path(node)),
-        body: Some(("application/merge-patch+json", Arc::new(Zeroizing::new(body.to_string().into_bytes())))),
-        is_repeatable: true,
-        is_once: false,
-    };
+    let path = format!("{}?fieldManager=nlrun-patch", path(node));
+    let ask = Ask::json(cluster, "PATCH", path, "application/merge-patch+json", &body);
     ask.object(permit, &format!("Node {node}")).await
 }
 

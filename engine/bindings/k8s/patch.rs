@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
-use super::exchange::Ask;
+use super::exchange::{Ask, refuse_owned};
 use super::many::exposed;
 use super::reference::{Reference, query};
 use crate::bindings::{Call, Outcome, Raise, json as recorded};
@@ -16,7 +16,7 @@ use crate::gate::{Done, Effect, Permit, Seen};
 use crate::model::diff::unified;
 use crate::model::effect::{Kind, Target};
 use crate::model::event::Failure;
-use crate::model::k8s::{normal, owner, yaml};
+use crate::model::k8s::{normal, yaml};
 
 /// Changes fields of an object.
 #[derive(Serialize)]
@@ -119,17 +119,12 @@ impl Effect for Patch {
         }
         let what = self.object.words();
         let live = Ask::get(&self.object.cluster, path).object(permit, &what).await?;
-        if let Some(owner) = owner(&live).filter(|_| !self.take_over) {
-            let message = format!(
-                "cluster `{}`: {what} belongs to {owner}, which would put it back; change it there, or say `take_over: true`",
-                self.object.cluster
-            );
-            return Err(Failure { kind: "owned".to_owned(), ..invalid(message) });
-        }
+        let instead = "which would put it back; change it there";
+        refuse_owned(&self.object.cluster, &what, &live, self.take_over, instead)?;
         let after = self.send(permit, true).await?;
         let with_status = self.is_about_status();
         let (before, after) = (compared(&live, with_status), compared(&after, with_status));
-        let Target::Named { name } = self.target() else { unreachable!("objects have names") };
+        let name = self.object.named();
         let (old, new) = yaml(Some(&before), Some(&after));
         let diff = unified(&old, &new, &format!("{name} (live)"), &name, 3);
         let pre = json!({ "live": crate::store::sha256(format!("{}{before}", live["metadata"]["uid"]).as_bytes()) });

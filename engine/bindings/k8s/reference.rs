@@ -67,8 +67,13 @@ impl Reference {
         Ok(Self { cluster, kind, namespace, name })
     }
 
-    /// Returns what a grant must cover: `nl/web/Deployment/shop`.
+    /// Returns what a grant must cover.
     pub(super) fn target(&self) -> Target {
+        Target::Named { name: self.named() }
+    }
+
+    /// Returns the name for grants and diffs: `nl/web/Deployment/shop`.
+    pub(super) fn named(&self) -> String {
         let Self { cluster, kind, namespace, name } = self;
         let mut text = cluster.clone();
         for part in [namespace.as_deref().unwrap_or_default(), kind, name] {
@@ -77,7 +82,7 @@ impl Reference {
                 text.push_str(part);
             }
         }
-        Target::Named { name: text }
+        text
     }
 
     /// Returns the words for errors: `Deployment web/shop`.

@@ -1,12 +1,10 @@
 //! `k8s_rollout`: the pods of a workload anew, one after the other.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use rhai::Dynamic;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use zeroize::Zeroizing;
 
 use super::exchange::Ask;
 use super::reference::Reference;
@@ -69,18 +67,9 @@ impl Effect for Rollout {
     ) -> Result<Done<Restarted>, Failure> {
         let now = permit.now().to_string();
         let body = json!({ "spec": { "template": { "metadata": { "annotations": { STAMP: now } } } } });
-        let ask = Ask {
-            cluster: &self.object.cluster,
-            method: "PATCH",
-            path: format!("{}?fieldManager=nlrun-patch", self.object.path(permit).await?),
-            body: Some((
-                "application/merge-patch+json",
-                Arc::new(Zeroizing::new(body.to_string().into_bytes())),
-            )),
-            // The same stamp twice is one restart.
-            is_repeatable: true,
-            is_once: false,
-        };
+        let path = format!("{}?fieldManager=nlrun-patch", self.object.path(permit).await?);
+        // The same stamp twice is one restart.
+        let ask = Ask::json(&self.object.cluster, "PATCH", path, "application/merge-patch+json", &body);
         ask.object(permit, &self.object.words()).await?;
         self.settle(permit).await
     }

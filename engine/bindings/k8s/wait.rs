@@ -215,7 +215,7 @@ impl Effect for Wait {
     }
 
     async fn perform(&self, permit: &Permit<'_>, _seen: &Seen<Waited>) -> Result<Done<Waited>, Failure> {
-        let Target::Named { name } = self.target() else { unreachable!("objects have names") };
+        let name = self.object.named();
         // What the plan itself would bring or change cannot be there yet.
         if permit.mode() == Mode::Plan && permit.promised::<Promised>(&name).is_some() {
             return Ok(Done::ok(Waited { seconds: 0.0 }));
