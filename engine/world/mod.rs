@@ -1,5 +1,6 @@
 //! The only code that opens sockets, starts processes, reads the clock or touches files for a runbook.
 
+mod cancel;
 pub mod clerk;
 pub mod clock;
 pub mod dns;

@@ -14,6 +14,8 @@ use tokio::net::UdpSocket;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
+use crate::world::cancel::unless;
+
 /// Bytes of an IPv4 header without options; its length stands in its first byte.
 const WORD: usize = 4;
 /// Bytes before the payload of an echo.
@@ -75,11 +77,7 @@ pub enum Fault {
 impl Request {
     /// Sends and waits for answers; a cancelled run does not wait.
     pub async fn send(&self, cancel: &CancellationToken) -> Result<Tally, Fault> {
-        tokio::select! {
-            biased;
-            () = cancel.cancelled() => Err(Fault::Cancelled),
-            tally = self.echo() => tally,
-        }
+        unless(cancel, Fault::Cancelled, self.echo()).await
     }
 
     async fn echo(&self) -> Result<Tally, Fault> {

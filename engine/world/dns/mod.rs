@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::message::Message;
 pub use self::message::{Kind, Record, UnknownKind};
+use crate::world::cancel::unless;
 
 /// The port of servers.
 pub const PORT: u16 = 53;
@@ -112,11 +113,7 @@ impl From<io::Error> for Silence {
 impl Question {
     /// Asks; a cancelled run does not wait for the answer.
     pub async fn ask(&self, cancel: &CancellationToken) -> Result<Reply, Fault> {
-        tokio::select! {
-            biased;
-            () = cancel.cancelled() => Err(Fault::Cancelled),
-            reply = self.asked() => reply,
-        }
+        unless(cancel, Fault::Cancelled, self.asked()).await
     }
 
     async fn asked(&self) -> Result<Reply, Fault> {

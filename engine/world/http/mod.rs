@@ -23,6 +23,8 @@ pub(in crate::world) use fault::{find, innermost, of_tls};
 
 pub use crate::world::tls::TlsCause;
 
+use crate::world::cancel::unless;
+
 /// How long a connection may take, TLS included.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -98,11 +100,7 @@ impl Http {
                 Err(_) => Err(Fault::TimedOut { seconds: request.timeout.as_secs_f64() }),
             }
         };
-        tokio::select! {
-            biased;
-            () = cancel.cancelled() => Err(Fault::Cancelled),
-            result = limited => result,
-        }
+        unless(cancel, Fault::Cancelled, limited).await
     }
 
     async fn ask(&self, request: &Request) -> Result<Reply, Fault> {

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
 use crate::model::k8s::Catalog;
+use crate::world::cancel::unless;
 use crate::world::http::{Fault, TlsCause, find, innermost, of_tls};
 
 /// What discovery answers since Kubernetes 1.27: everything, in two exchanges.
@@ -79,11 +80,7 @@ impl Cluster {
                 Err(_) => Err(Fault::TimedOut { seconds: request.timeout.as_secs_f64() }),
             }
         };
-        tokio::select! {
-            biased;
-            () = cancel.cancelled() => Err(Fault::Cancelled),
-            result = limited => result,
-        }
+        unless(cancel, Fault::Cancelled, limited).await
     }
 
     async fn ask(&self, request: &Request) -> Result<Reply, Fault> {

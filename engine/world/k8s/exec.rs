@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Cluster;
 use crate::model::k8s::Status;
+use crate::world::cancel::unless;
 use crate::world::http::Fault;
 use crate::world::transport::{Sink, Stream};
 
@@ -45,11 +46,7 @@ impl Cluster {
         sink: &mut impl Sink,
         cancel: &CancellationToken,
     ) -> Result<Remote, Fault> {
-        tokio::select! {
-            biased;
-            () = cancel.cancelled() => Err(Fault::Cancelled),
-            ended = self.run(exec, sink) => ended,
-        }
+        unless(cancel, Fault::Cancelled, self.run(exec, sink)).await
     }
 
     async fn run(&self, exec: &Exec, sink: &mut impl Sink) -> Result<Remote, Fault> {

@@ -19,6 +19,7 @@ use super::handshake::{Broken, flush, no_tls, refusal, shake};
 pub use super::starttls::StartTls;
 use super::witness::{Asked, Witness};
 use crate::model::port::Port;
+use crate::world::cancel::unless;
 
 /// How long a TCP connection may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -132,11 +133,7 @@ pub enum Fault {
 impl Request {
     /// Looks; a cancelled run does not wait for the end.
     pub async fn look(&self, cancel: &CancellationToken) -> Result<Sight, Fault> {
-        tokio::select! {
-            biased;
-            () = cancel.cancelled() => Err(Fault::Cancelled),
-            sight = self.observe() => sight,
-        }
+        unless(cancel, Fault::Cancelled, self.observe()).await
     }
 
     async fn observe(&self) -> Result<Sight, Fault> {
