@@ -3,6 +3,7 @@
 mod multipart;
 pub mod npm;
 pub mod pihole;
+mod program;
 pub mod proxmox;
 mod server;
 mod shown;
@@ -11,6 +12,7 @@ pub mod unifi;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
+pub use program::Program;
 pub use shown::Identity;
 
 /// Any free port of loopback.

@@ -3,12 +3,11 @@
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
 
-use parking_lot::{Mutex, MutexGuard};
 use serde_json::{Value, json};
 
-use super::server::{self, Answer, Asked, Face, Port, Running};
+use super::program::{Api, Program};
+use super::server::{Answer, Asked};
 use super::shown::Shown;
 use super::{ANYWHERE, Identity};
 
@@ -69,38 +68,24 @@ impl State {
 }
 
 /// A running Pi-hole; it ends with this value.
-pub struct Pihole {
-    /// Where it listens.
-    pub address: SocketAddr,
-    state: Arc<Mutex<State>>,
-    _running: Running,
-}
+pub type Pihole = Program<State>;
 
 impl Pihole {
     /// Starts a Pi-hole.
     pub fn start(config: Config) -> io::Result<Self> {
-        let shown = Shown::new(config.own.load().map_err(io::Error::other)?);
-        let (at, tls) = (config.at, Some(shown.server().map_err(io::Error::other)?));
-        let mut state = State { requests: Vec::new(), sessions: Vec::new(), starts: 0, config, shown };
-        state.restart();
-        let state = Arc::new(Mutex::new(state));
-        let running = server::start("pihole", vec![Port { at, tls, face: Arc::new(Api(state.clone())) }])?;
-        Ok(Self { address: running.addresses[0], state, _running: running })
-    }
-
-    /// Looks into it, and changes it behind its back.
-    pub fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock()
+        let (at, own) = (config.at, config.own.clone());
+        Self::run("pihole", at, &own, |shown| {
+            let mut state = State { requests: Vec::new(), sessions: Vec::new(), starts: 0, config, shown };
+            state.restart();
+            state
+        })
     }
 }
 
-struct Api(Arc<Mutex<State>>);
-
-impl Face for Api {
-    fn answer(&self, asked: &Asked) -> Answer {
-        let mut state = self.0.lock();
-        state.requests.push(format!("{} {}", asked.method, asked.path));
-        state.route(asked).unwrap_or_else(|refusal| refusal)
+impl Api for State {
+    fn answer(&mut self, asked: &Asked) -> Answer {
+        self.requests.push(format!("{} {}", asked.method, asked.path));
+        self.route(asked).unwrap_or_else(|refusal| refusal)
     }
 }
 

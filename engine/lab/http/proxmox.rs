@@ -4,14 +4,13 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
-use parking_lot::{Mutex, MutexGuard};
 use serde_json::{Map, Value, json};
 use url::form_urlencoded;
 
-use super::server::{self, Answer, Asked, Face, Port, Running};
+use super::program::{Api, Program};
+use super::server::{Answer, Asked};
 use super::shown::{Shown, first};
 use super::{ANYWHERE, Identity};
 use crate::x509::Bundle;
@@ -64,37 +63,27 @@ pub struct State {
 }
 
 /// A running node; it ends with this value.
-pub struct Proxmox {
-    /// Where it listens.
-    pub address: SocketAddr,
-    state: Arc<Mutex<State>>,
-    _running: Running,
-}
+pub type Proxmox = Program<State>;
 
 impl Proxmox {
     /// Starts a node that has no certificate but the cluster's.
     pub fn start(config: Config) -> io::Result<Self> {
-        let shown = Shown::new(config.own.load().map_err(io::Error::other)?);
-        let (at, tls) = (config.at, Some(shown.server().map_err(io::Error::other)?));
-        let state = State { requests: Vec::new(), custom: None, restarts: 0, drops: false, config, shown };
-        let state = Arc::new(Mutex::new(state));
-        let running = server::start("proxmox", vec![Port { at, tls, face: Arc::new(Api(state.clone())) }])?;
-        Ok(Self { address: running.addresses[0], state, _running: running })
-    }
-
-    /// Looks into it, and changes it behind its back.
-    pub fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock()
+        let (at, own) = (config.at, config.own.clone());
+        Self::run("proxmox", at, &own, |shown| State {
+            requests: Vec::new(),
+            custom: None,
+            restarts: 0,
+            drops: false,
+            config,
+            shown,
+        })
     }
 }
 
-struct Api(Arc<Mutex<State>>);
-
-impl Face for Api {
-    fn answer(&self, asked: &Asked) -> Answer {
-        let mut state = self.0.lock();
-        state.requests.push(format!("{} {}", asked.method, asked.path));
-        state.route(asked).unwrap_or_else(|refusal| refusal)
+impl Api for State {
+    fn answer(&mut self, asked: &Asked) -> Answer {
+        self.requests.push(format!("{} {}", asked.method, asked.path));
+        self.route(asked).unwrap_or_else(|refusal| refusal)
     }
 }
 

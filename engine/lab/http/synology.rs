@@ -5,13 +5,12 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
 
-use parking_lot::{Mutex, MutexGuard};
 use serde_json::{Value, json};
 use url::form_urlencoded;
 
-use super::server::{self, Answer, Asked, Face, Port, Running};
+use super::program::{Api, Program};
+use super::server::{Answer, Asked};
 use super::shown::{Shown, first};
 use super::{ANYWHERE, Identity, multipart};
 
@@ -67,49 +66,33 @@ pub struct State {
 }
 
 /// A running DSM; it ends with this value.
-pub struct Synology {
-    /// Where it listens.
-    pub address: SocketAddr,
-    state: Arc<Mutex<State>>,
-    _running: Running,
-}
+pub type Synology = Program<State>;
 
 impl Synology {
     /// Starts a DSM with the certificate that it made itself.
     pub fn start(config: Config) -> io::Result<Self> {
-        let shown = Shown::new(config.own.load().map_err(io::Error::other)?);
-        let (at, tls) = (config.at, Some(shown.server().map_err(io::Error::other)?));
-        let own = Kept {
+        let (at, own) = (config.at, config.own.clone());
+        let first = Kept {
             id: "aaaaaa".to_owned(),
             description: String::new(),
             is_default: true,
             pair: config.own.clone(),
         };
-        let state = Arc::new(Mutex::new(State {
+        Self::run("synology", at, &own, |shown| State {
             requests: Vec::new(),
-            certificates: vec![own],
+            certificates: vec![first],
             sessions: Vec::new(),
             restarts: 0,
             drops: false,
             config,
             shown,
-        }));
-        let running = server::start("synology", vec![Port { at, tls, face: Arc::new(Api(state.clone())) }])?;
-        Ok(Self { address: running.addresses[0], state, _running: running })
-    }
-
-    /// Looks into it, and changes it behind its back.
-    pub fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock()
+        })
     }
 }
 
-struct Api(Arc<Mutex<State>>);
-
-impl Face for Api {
-    fn answer(&self, asked: &Asked) -> Answer {
-        let mut state = self.0.lock();
-        state.route(asked).unwrap_or_else(refuse)
+impl Api for State {
+    fn answer(&mut self, asked: &Asked) -> Answer {
+        self.route(asked).unwrap_or_else(refuse)
     }
 }
 

@@ -2,14 +2,13 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use parking_lot::{Mutex, MutexGuard};
 use serde_json::{Value, json};
 
-use super::server::{self, Answer, Asked, Face, Port, Running};
+use super::program::{Api, Program};
+use super::server::{Answer, Asked};
 use super::shown::{Shown, first};
 use super::{ANYWHERE, Identity};
 
@@ -56,38 +55,26 @@ pub struct State {
 }
 
 /// A running console; it ends with this value.
-pub struct Unifi {
-    /// Where it listens.
-    pub address: SocketAddr,
-    state: Arc<Mutex<State>>,
-    _running: Running,
-}
+pub type Unifi = Program<State>;
 
 impl Unifi {
     /// Starts a console with the certificate that it made itself.
     pub fn start(config: Config) -> io::Result<Self> {
-        let shown = Shown::new(config.own.load().map_err(io::Error::other)?);
-        let (at, tls) = (config.at, Some(shown.server().map_err(io::Error::other)?));
-        let state =
-            State { requests: Vec::new(), certificates: Vec::new(), sessions: Vec::new(), config, shown };
-        let state = Arc::new(Mutex::new(state));
-        let running = server::start("unifi", vec![Port { at, tls, face: Arc::new(Api(state.clone())) }])?;
-        Ok(Self { address: running.addresses[0], state, _running: running })
-    }
-
-    /// Looks into it, and changes it behind its back.
-    pub fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock()
+        let (at, own) = (config.at, config.own.clone());
+        Self::run("unifi", at, &own, |shown| State {
+            requests: Vec::new(),
+            certificates: Vec::new(),
+            sessions: Vec::new(),
+            config,
+            shown,
+        })
     }
 }
 
-struct Api(Arc<Mutex<State>>);
-
-impl Face for Api {
-    fn answer(&self, asked: &Asked) -> Answer {
-        let mut state = self.0.lock();
-        state.requests.push(format!("{} {}", asked.method, asked.path));
-        state.route(asked).unwrap_or_else(|refusal| refusal)
+impl Api for State {
+    fn answer(&mut self, asked: &Asked) -> Answer {
+        self.requests.push(format!("{} {}", asked.method, asked.path));
+        self.route(asked).unwrap_or_else(|refusal| refusal)
     }
 }
 
