@@ -14,6 +14,7 @@ pub const STDLIB: &[(&str, &str)] = &[
     ("packages.rhai", include_str!("../../stdlib/packages.rhai")),
     ("pkg.rhai", include_str!("../../stdlib/pkg.rhai")),
     ("report.rhai", include_str!("../../stdlib/report.rhai")),
+    ("shell.rhai", include_str!("../../stdlib/shell.rhai")),
     ("systemd.rhai", include_str!("../../stdlib/systemd.rhai")),
     ("users.rhai", include_str!("../../stdlib/users.rhai")),
     ("velero.rhai", include_str!("../../stdlib/velero.rhai")),
