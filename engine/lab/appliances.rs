@@ -51,12 +51,6 @@ pub struct Appliances {
     _unifi: Unifi,
 }
 
-impl std::fmt::Debug for Appliances {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Appliances")
-    }
-}
-
 const USER: &str = "nlrun";
 const MAIL: &str = "nlrun@lab.test";
 const TOKEN: &str = "root@pam!nlrun";

@@ -11,7 +11,6 @@ pub mod nginx;
 mod project;
 mod ssh;
 mod tls;
-mod web;
 mod world;
 
 pub use bao::Bao;

@@ -21,9 +21,10 @@ use super::authority::{self, Days, Pair};
 use super::bao::{Bao, Logins, answer};
 use super::folder::{Folder, FolderError};
 use super::host::{self, Host, HostError};
+use super::http::server::{self, Port, Running};
 use super::project::{self, Wiring};
+use super::ssh;
 use super::tls::{self, Face, FaceError};
-use super::{ssh, web};
 use crate::world::{clock, files};
 
 /// Where the ports of a lab begin unless it is told otherwise.
@@ -118,13 +119,13 @@ impl From<russh::keys::ssh_key::Error> for LabError {
 }
 
 /// A lab that runs.
-#[derive(Debug)]
 pub struct Lab {
     folder: Folder,
     places: Vec<Place>,
     without_hosts: Option<String>,
     hosts: Vec<Arc<Host>>,
     servers: JoinSet<()>,
+    store: Option<Running>,
     appliances: Option<Appliances>,
 }
 
@@ -169,6 +170,7 @@ impl Lab {
             without_hosts: None,
             hosts: Vec::new(),
             servers: JoinSet::new(),
+            store: None,
             appliances: None,
         };
         let certificates = lab.certificates()?;
@@ -217,7 +219,7 @@ impl Lab {
     /// Ends everything that runs, hosts included.
     pub async fn end(mut self) {
         self.servers.shutdown().await;
-        drop(self.appliances.take());
+        drop((self.store.take(), self.appliances.take()));
         for host in self.hosts.drain(..) {
             if let Some(host) = Arc::into_inner(host) {
                 host.end().await;
@@ -331,8 +333,11 @@ impl Lab {
             seed(path, values)?;
         }
         seed("ci/db", json!({ "user": "app", "password": answer::id() }))?;
-        let (door, port) = self.listen("store", base, 0).await?;
-        self.servers.spawn(web::serve(door, move |request| bao.answer(request)));
+        let (reserved, port) = self.listen("store", base, 0).await?;
+        // It takes it itself.
+        drop(reserved);
+        let door = Port { at: ([127, 0, 0, 1], port).into(), tls: None, face: Arc::new(bao) };
+        self.store = Some(server::start("store", vec![door])?);
         self.place("store", "http", port, "secrets, as OpenBao keeps them");
         Ok((port, role_id))
     }

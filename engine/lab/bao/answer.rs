@@ -3,7 +3,14 @@
 use ring::rand::SecureRandom as _;
 use serde_json::{Value, json};
 
-use crate::lab::web::Answer;
+/// A status, and what is said with it.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Answer {
+    /// The status.
+    pub(super) status: u16,
+    /// The body; nothing for `204`.
+    pub(super) body: Option<Value>,
+}
 
 /// Answers with data.
 pub(super) fn told(data: Value) -> Answer {

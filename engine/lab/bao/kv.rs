@@ -6,8 +6,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
+use super::answer::Answer;
 use super::answer::{bare, envelope, errors, told};
-use crate::lab::web::Answer;
 
 /// How many versions of a path are kept, as OpenBao does.
 const KEPT: usize = 10;

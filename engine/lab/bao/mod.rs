@@ -10,12 +10,11 @@ use jiff::Timestamp;
 use parking_lot::Mutex;
 use serde_json::{Map, Value, json};
 
+use self::answer::{Answer, bare, errors, told};
 use self::kv::Kv;
 use self::tokens::{Token, Tokens};
-use super::web::{Answer, Request};
+use super::http::server::{self, Asked, Face};
 use crate::world::{clock, files};
-
-use self::answer::{bare, errors, told};
 
 /// The mount of the values.
 const MOUNT: &str = "secret";
@@ -66,12 +65,11 @@ impl Bao {
         Ok(())
     }
 
-    /// Answers one request.
-    pub fn answer(&self, request: &Request) -> Answer {
+    fn answered(&self, asked: &Asked) -> Answer {
         let mut state = self.state.lock();
-        let answer = state.answer(request, clock::now());
-        let is_write = answer.status < 300 && request.path.starts_with(&format!("/v1/{MOUNT}/"));
-        if is_write && !matches!(request.method.as_str(), "GET" | "LIST") && self.keep(&state).is_err() {
+        let answer = state.answer(asked, clock::now());
+        let is_write = answer.status < 300 && asked.path.starts_with(&format!("/v1/{MOUNT}/"));
+        if is_write && !matches!(asked.method.as_str(), "GET" | "LIST") && self.keep(&state).is_err() {
             return errors(500, ["the disk does not take it"]);
         }
         answer
@@ -85,10 +83,21 @@ impl Bao {
     }
 }
 
+impl Face for Bao {
+    fn answer(&self, asked: &Asked) -> server::Answer {
+        let Answer { status, body } = self.answered(asked);
+        let answer = match body {
+            Some(body) => server::Answer::json(status, &body),
+            None => server::Answer::empty(status),
+        };
+        answer.header("cache-control", "no-store".to_owned())
+    }
+}
+
 impl State {
-    fn answer(&mut self, request: &Request, now: Timestamp) -> Answer {
-        let Some(path) = request.path.strip_prefix("/v1/") else { return bare(404) };
-        let method = request.method.as_str();
+    fn answer(&mut self, asked: &Asked, now: Timestamp) -> Answer {
+        let Some(path) = asked.path.strip_prefix("/v1/") else { return bare(404) };
+        let method = asked.method.as_str();
         match (method, path) {
             ("GET" | "HEAD", "sys/health") => return self.health(now),
             (_, "sys/health") => return bare(405),
@@ -102,12 +111,12 @@ impl State {
         if self.is_sealed {
             return errors(503, ["Vault is sealed"]);
         }
-        let body: Map<String, Value> = serde_json::from_slice(&request.body).unwrap_or_default();
+        let body: Map<String, Value> = serde_json::from_slice(&asked.body).unwrap_or_default();
         if path == "auth/approle/login" {
             return self.tokens.login(&body, now);
         }
-        let header = request.headers.get("x-vault-token").or_else(|| request.headers.get("authorization"));
-        let given = header.and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let given =
+            asked.header("x-vault-token").or_else(|| asked.header("authorization")).unwrap_or_default();
         let given = given.strip_prefix("Bearer ").unwrap_or(given);
         let Some(token) = self.tokens.find(given, now) else { return errors(403, ["permission denied"]) };
         match (method, path) {
@@ -126,21 +135,20 @@ impl State {
         if let Some(rest) = path.strip_prefix("sys/internal/ui/mounts/") {
             return mount(rest);
         }
-        self.value(method, path, &request.query, body, &token, now)
+        self.value(asked, path, body, &token, now)
     }
 
     /// Answers a request to the mount of the values.
     fn value(
         &mut self,
-        method: &str,
+        asked: &Asked,
         path: &str,
-        query: &str,
         body: Map<String, Value>,
         token: &Token,
         now: Timestamp,
     ) -> Answer {
-        let is_list =
-            method == "LIST" || (method == "GET" && query.split('&').any(|pair| pair == "list=true"));
+        let method = asked.method.as_str();
+        let is_list = method == "LIST" || (method == "GET" && asked.query("list") == Some("true"));
         let is_read = is_list || method == "GET";
         let is_of_mount = path == MOUNT || path.starts_with(&format!("{MOUNT}/"));
         if !(token.is_root() || is_read && is_of_mount) {
@@ -156,8 +164,7 @@ impl State {
             ("metadata", "GET") => self.kv.about(name),
             ("metadata", "DELETE") => self.kv.forget(name),
             ("data", "GET") => {
-                let version = query.split('&').find_map(|pair| pair.strip_prefix("version="));
-                self.kv.read(name, version.and_then(|number| number.parse().ok()))
+                self.kv.read(name, asked.query("version").and_then(|number| number.parse().ok()))
             }
             ("data", "POST" | "PUT") => self.kv.put(name, &body, now),
             ("data", "DELETE") => self.kv.delete(name, now),

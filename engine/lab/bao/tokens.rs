@@ -6,8 +6,8 @@ use jiff::{Timestamp, ToSpan as _};
 use serde_json::{Map, Value, json};
 
 use super::Logins;
+use super::answer::Answer;
 use super::answer::{envelope, errors, id, told};
-use crate::lab::web::Answer;
 
 /// How long a login lasts, in seconds.
 const TTL: i64 = 3600;

@@ -5,7 +5,7 @@ pub mod npm;
 pub mod pihole;
 mod program;
 pub mod proxmox;
-mod server;
+pub(super) mod server;
 mod shown;
 pub mod synology;
 pub mod unifi;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use http_body_util::{BodyExt as _, Full, Limited};
+use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper::ext::ReasonPhrase;
 use hyper::server::conn::http1;
@@ -22,36 +22,36 @@ use tokio_rustls::TlsAcceptor;
 use url::form_urlencoded;
 
 /// Bytes of a request's body.
-const MOST: usize = 1 << 20;
+const MOST: usize = 4 << 20;
 
 /// One request.
-pub(super) struct Asked {
-    pub(super) method: String,
-    pub(super) path: String,
-    pub(super) query: Vec<(String, String)>,
+pub(in crate::lab) struct Asked {
+    pub(in crate::lab) method: String,
+    pub(in crate::lab) path: String,
+    pub(in crate::lab) query: Vec<(String, String)>,
     headers: http::HeaderMap,
-    pub(super) body: Vec<u8>,
+    pub(in crate::lab) body: Vec<u8>,
 }
 
 impl Asked {
     /// Returns the first header of a name.
-    pub(super) fn header(&self, name: &str) -> Option<&str> {
+    pub(in crate::lab) fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
     }
 
     /// Returns what the query says of a name.
-    pub(super) fn query(&self, name: &str) -> Option<&str> {
+    pub(in crate::lab) fn query(&self, name: &str) -> Option<&str> {
         self.query.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
     /// Reads the body as JSON.
-    pub(super) fn json(&self) -> Option<Value> {
+    pub(in crate::lab) fn json(&self) -> Option<Value> {
         let media = self.header("content-type")?;
         media.starts_with("application/json").then(|| serde_json::from_slice(&self.body).ok())?
     }
 
     /// Returns the path's segments.
-    pub(super) fn segments(&self) -> Vec<&str> {
+    pub(in crate::lab) fn segments(&self) -> Vec<&str> {
         self.path.split('/').filter(|part| !part.is_empty()).collect()
     }
 }
@@ -67,7 +67,7 @@ enum Fate {
 }
 
 /// One answer.
-pub(super) struct Answer {
+pub(in crate::lab) struct Answer {
     status: u16,
     reason: Option<String>,
     headers: Vec<(&'static str, String)>,
@@ -78,7 +78,7 @@ pub(super) struct Answer {
 
 impl Answer {
     /// Answers with JSON.
-    pub(super) fn json(status: u16, value: &Value) -> Self {
+    pub(in crate::lab) fn json(status: u16, value: &Value) -> Self {
         Self {
             body: value.to_string().into_bytes(),
             headers: vec![("content-type", "application/json; charset=utf-8".to_owned())],
@@ -87,7 +87,7 @@ impl Answer {
     }
 
     /// Answers with text.
-    pub(super) fn text(status: u16, text: &str) -> Self {
+    pub(in crate::lab) fn text(status: u16, text: &str) -> Self {
         Self {
             body: text.as_bytes().to_vec(),
             headers: vec![("content-type", "text/html".to_owned())],
@@ -96,7 +96,7 @@ impl Answer {
     }
 
     /// Answers with nothing but a status.
-    pub(super) fn empty(status: u16) -> Self {
+    pub(in crate::lab) fn empty(status: u16) -> Self {
         Self {
             status,
             reason: None,
@@ -108,48 +108,48 @@ impl Answer {
     }
 
     /// Says something of its own behind the status.
-    pub(super) fn reason(self, words: &str) -> Self {
+    pub(in crate::lab) fn reason(self, words: &str) -> Self {
         Self { reason: Some(words.to_owned()), ..self }
     }
 
     /// Adds a header.
-    pub(super) fn header(mut self, name: &'static str, value: String) -> Self {
+    pub(in crate::lab) fn header(mut self, name: &'static str, value: String) -> Self {
         self.headers.push((name, value));
         self
     }
 
     /// Takes some time.
-    pub(super) fn after(self, pause: Duration) -> Self {
+    pub(in crate::lab) fn after(self, pause: Duration) -> Self {
         Self { after: self.after + pause, ..self }
     }
 
     /// Never comes.
-    pub(super) fn held(self) -> Self {
+    pub(in crate::lab) fn held(self) -> Self {
         Self { fate: Fate::Held, ..self }
     }
 
     /// Is lost with its connection.
-    pub(super) fn dropped(self) -> Self {
+    pub(in crate::lab) fn dropped(self) -> Self {
         Self { fate: Fate::Dropped, ..self }
     }
 }
 
 /// What a program says to a request.
-pub(super) trait Face: Send + Sync {
+pub(in crate::lab) trait Face: Send + Sync {
     fn answer(&self, asked: &Asked) -> Answer;
 }
 
 /// A port of a program.
-pub(super) struct Port {
-    pub(super) at: SocketAddr,
-    pub(super) tls: Option<ServerConfig>,
-    pub(super) face: Arc<dyn Face>,
+pub(in crate::lab) struct Port {
+    pub(in crate::lab) at: SocketAddr,
+    pub(in crate::lab) tls: Option<ServerConfig>,
+    pub(in crate::lab) face: Arc<dyn Face>,
 }
 
 /// A running program; it ends with this value.
-pub(super) struct Running {
+pub(in crate::lab) struct Running {
     /// Where it listens, in the order of its ports.
-    pub(super) addresses: Vec<SocketAddr>,
+    pub(in crate::lab) addresses: Vec<SocketAddr>,
     over: Option<oneshot::Sender<Infallible>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -164,8 +164,7 @@ impl Drop for Running {
 }
 
 /// Listens on every port, on a thread of its own: who starts a program need not know of tokio.
-pub(super) fn start(name: &str, ports: Vec<Port>) -> io::Result<Running> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+pub(in crate::lab) fn start(name: &str, ports: Vec<Port>) -> io::Result<Running> {
     let (mut addresses, mut listeners) = (Vec::new(), Vec::new());
     for port in ports {
         let listener = TcpListener::bind(port.at)?;
@@ -182,6 +181,8 @@ pub(super) fn start(name: &str, ports: Vec<Port>) -> io::Result<Running> {
         // Nothing is ever sent: the other end is dropped.
         let _ = ended.await;
     };
+    // After what may fail: a runtime must not be dropped on a thread that is in another one.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let thread = std::thread::Builder::new().name(format!("lab-{name}"));
     let thread = thread.spawn(move || runtime.block_on(serve))?;
     Ok(Running { addresses, over: Some(over), thread: Some(thread) })
@@ -218,8 +219,14 @@ async fn respond(
     face: Arc<dyn Face>,
 ) -> io::Result<hyper::Response<Full<Bytes>>> {
     let (head, body) = request.into_parts();
-    let lost = |_| io::Error::from(io::ErrorKind::InvalidData);
-    let body = Limited::new(body, MOST).collect().await.map_err(lost)?.to_bytes().to_vec();
+    let body = match Limited::new(body, MOST).collect().await {
+        Ok(body) => body.to_bytes().to_vec(),
+        Err(error) if error.is::<LengthLimitError>() => {
+            let too_large = hyper::Response::builder().status(413).body(Full::default());
+            return too_large.map_err(io::Error::other);
+        }
+        Err(_) => return Err(io::ErrorKind::InvalidData.into()),
+    };
     let query = head.uri.query().unwrap_or_default();
     let asked = Asked {
         method: head.method.to_string(),
