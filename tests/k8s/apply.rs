@@ -166,6 +166,13 @@ fn what_is_no_longer_among_the_manifests_is_pruned_and_nothing_else() {
     project.write("all.yaml", &(config("a", "shop") + &config("b", "shop") + &config("c", "other")));
     run(&project, r#"k8s_apply("nl", #{ source: "all.yaml" });"#).success();
 
+    // What another object owns goes with that.
+    let owned = format!(
+        r#"let a = k8s_get("nl", "ConfigMap", "a", #{{ namespace: "{name}" }});
+        k8s_apply("nl", #{{ apiVersion: "v1", kind: "ConfigMap", metadata: #{{ name: "of-a", namespace: "{name}", labels: #{{ app: "shop" }},
+            ownerReferences: [#{{ apiVersion: "v1", kind: "ConfigMap", name: "a", uid: a.metadata.uid }}] }} }});"#
+    );
+    run(&project, &owned).success();
     project.write("app.yaml", &config("a", "shop"));
     let pruning = r#"for one in k8s_apply("nl", #{ source: "app.yaml" }, #{ prune: "app=shop" }) { print(`${one.name}: ${one.action}`) }"#;
     let planned = plan(&project, pruning).success();
@@ -181,6 +188,7 @@ fn what_is_no_longer_among_the_manifests_is_pruned_and_nothing_else() {
     );
     let left = left.success().stdout;
     shows(&left, "\"c\"");
+    shows(&left, "\"of-a\"");
     hides(&left, "\"b\"");
 
     project.write("app.yaml", &config("a", "other"));
@@ -268,6 +276,17 @@ fn grants_name_objects_and_a_manifest_cannot_widen_them() {
         let denied = apply(&manifest);
         assert!(denied.code == 3 || denied.stderr.contains("may not"), "{manifest}: {}", denied.stderr);
     }
+    // Of a kind that is not the server's own only the cluster knows that it has no namespace.
+    let definition =
+        bundle(&name).rsplit("---\n").next().unwrap().replace("scope: Namespaced", "scope: Cluster");
+    project.write("crd.yaml", &definition);
+    run(&project, r#"k8s_apply("nl", #{ source: "crd.yaml" }); sleep("1s");"#).success();
+    let site = format!(
+        r#"apiVersion: "{name}.example.com/v1", kind: "Site", metadata: #{{ name: "s", namespace: "{name}" }}, spec: #{{ size: 1 }}"#
+    );
+    let denied = apply(&site).ends(1);
+    shows(&denied.stderr, "may not");
+    shows(&denied.stderr, "k8s.apply:nl/Site/s");
 }
 
 #[test]
