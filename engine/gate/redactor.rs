@@ -3,10 +3,10 @@
 mod forms;
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
-use std::sync::{Arc, OnceLock};
+use std::collections::{BTreeMap, HashSet};
+use std::ops::Bound;
+use std::sync::Arc;
 
-use aho_corasick::{AhoCorasick, Input, MatchKind};
 use parking_lot::RwLock;
 use serde_json::Value;
 
@@ -18,7 +18,7 @@ use crate::model::secret::{Secret, SecretName};
 /// values are found in base64 and hex wrapped at any column, and in indented blocks.
 #[derive(Clone, Default)]
 pub struct Redactor {
-    current: Arc<RwLock<Arc<Patterns>>>,
+    patterns: Arc<RwLock<Patterns>>,
 }
 
 /// A secret that cannot be redacted, because its value would be found everywhere by chance.
@@ -29,17 +29,26 @@ pub struct TooShort {
     pub name: SecretName,
 }
 
-/// All patterns at one moment.
+/// All that is searched for.
 #[derive(Default)]
 struct Patterns {
-    /// What is searched for and what replaces it, in the order of the bytes; `None` for a replacement itself, which
-    /// must survive when text is redacted twice.
-    sorted: Vec<(Vec<u8>, Option<Arc<str>>)>,
-    /// Made when it is first needed: several secrets come one after the other, and each would make it anew.
-    search: OnceLock<AhoCorasick>,
+    /// What is searched for and what replaces it; `None` for a replacement itself, which must survive when text is
+    /// redacted twice.
+    labels: BTreeMap<Box<[u8]>, Option<Arc<str>>>,
+    /// The values that are known, as they came: one that is read again need not be taken apart again.
+    learnt: HashSet<Box<[u8]>>,
     longest: usize,
+    beginnings: Beginnings,
+}
+
+/// Where a pattern may begin: a bit for each hash of the first bytes of each pattern.
+///
+/// A secret sets a few bits of it, where an automaton of all patterns would have to be made anew.
+#[derive(Default)]
+struct Beginnings {
+    bits: Vec<u64>,
     /// Whether a pattern begins with this byte.
-    begins: Vec<bool>,
+    first: Vec<bool>,
 }
 
 impl Redactor {
@@ -48,23 +57,20 @@ impl Redactor {
         if secret.expose().trim_ascii().len() < forms::SHORTEST {
             return Err(TooShort { name: secret.name().clone() });
         }
-        let label: Arc<str> = format!("«secret:{}»", secret.name()).into();
-        let mut current = self.current.write();
-        let mut all: BTreeMap<Vec<u8>, Option<Arc<str>>> = current.sorted.iter().cloned().collect();
-        let known = all.len();
-        all.entry(label.as_bytes().to_vec()).or_insert(None);
-        for form in forms::of(secret.expose()) {
-            all.entry(form).or_insert_with(|| Some(label.clone()));
-        }
-        if all.len() > known {
-            *current = Arc::new(Patterns::new(all.into_iter().collect()));
+        let mut patterns = self.patterns.write();
+        if patterns.learnt.insert(secret.expose().into()) {
+            let label: Arc<str> = format!("«secret:{}»", secret.name()).into();
+            patterns.insert(label.as_bytes().into(), None);
+            for form in forms::of(secret.expose()) {
+                patterns.insert(form.into(), Some(label.clone()));
+            }
         }
         Ok(())
     }
 
     /// Whether no secret is known yet, so that nothing can be replaced.
     pub fn is_empty(&self) -> bool {
-        self.current.read().sorted.is_empty()
+        self.patterns.read().labels.is_empty()
     }
 
     /// Redacts text.
@@ -81,9 +87,8 @@ impl Redactor {
 
     /// Redacts bytes.
     pub fn bytes<'a>(&self, bytes: &'a [u8]) -> Cow<'a, [u8]> {
-        let patterns = self.current.read().clone();
         let mut out = Vec::new();
-        let (replaced, _) = patterns.replace(bytes, true, &mut out);
+        let (replaced, _) = self.patterns.read().replace(bytes, true, &mut out);
         if replaced { Cow::Owned(out) } else { Cow::Borrowed(bytes) }
     }
 
@@ -121,13 +126,13 @@ impl Redactor {
 
     /// Opens a redactor for output that comes in chunks.
     pub fn stream(&self) -> Streaming {
-        Streaming { redactor: self.clone(), patterns: self.current.read().clone(), held: Vec::new() }
+        Streaming { redactor: self.clone(), held: Vec::new() }
     }
 }
 
 impl std::fmt::Debug for Redactor {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Redactor({} patterns)", self.current.read().sorted.len())
+        write!(f, "Redactor({} patterns)", self.patterns.read().labels.len())
     }
 }
 
@@ -136,78 +141,84 @@ impl std::fmt::Debug for Redactor {
 /// Holds back only bytes that could be the beginning of a secret. A secret added meanwhile is hidden from the next chunk on.
 pub struct Streaming {
     redactor: Redactor,
-    patterns: Arc<Patterns>,
     held: Vec<u8>,
 }
 
 impl Streaming {
     /// Takes a chunk, appends what can be shown to `out`, and returns whether something was replaced.
     pub fn push(&mut self, chunk: &[u8], out: &mut Vec<u8>) -> bool {
-        {
-            let current = self.redactor.current.read();
-            if !Arc::ptr_eq(&self.patterns, &current) {
-                self.patterns = current.clone();
-            }
-        }
+        let patterns = self.redactor.patterns.read();
         if self.held.is_empty() {
-            let (replaced, rest) = self.patterns.replace(chunk, false, out);
+            let (replaced, rest) = patterns.replace(chunk, false, out);
             self.held.extend_from_slice(&chunk[rest..]);
             return replaced;
         }
         self.held.extend_from_slice(chunk);
-        let (replaced, rest) = self.patterns.replace(&self.held, false, out);
+        let (replaced, rest) = patterns.replace(&self.held, false, out);
         self.held.drain(..rest);
         replaced
     }
 
     /// Appends what was held back and returns whether something was replaced.
     pub fn finish(&mut self, out: &mut Vec<u8>) -> bool {
-        let (replaced, _) = self.patterns.replace(&self.held, true, out);
+        let (replaced, _) = self.redactor.patterns.read().replace(&self.held, true, out);
         self.held.clear();
         replaced
     }
 }
 
 impl Patterns {
-    fn new(sorted: Vec<(Vec<u8>, Option<Arc<str>>)>) -> Self {
-        let longest = sorted.iter().map(|(pattern, _)| pattern.len()).max().unwrap_or(0);
-        let mut begins = vec![false; 256];
-        for (pattern, _) in &sorted {
-            begins[usize::from(pattern[0])] = true;
-        }
-        Self { sorted, search: OnceLock::new(), longest, begins }
+    fn insert(&mut self, pattern: Box<[u8]>, label: Option<Arc<str>>) {
+        self.longest = self.longest.max(pattern.len());
+        self.beginnings.insert(&pattern);
+        self.labels.entry(pattern).or_insert(label);
     }
 
-    /// Returns what finds the patterns, where there are any.
-    fn search(&self) -> Option<&AhoCorasick> {
-        let build = || {
-            AhoCorasick::builder()
-                .match_kind(MatchKind::LeftmostLongest)
-                .build(self.sorted.iter().map(|(pattern, _)| pattern))
-                .expect("the forms of secrets stay far below the 2^31 states of an automaton")
-        };
-        (!self.sorted.is_empty()).then(|| self.search.get_or_init(build))
+    /// Returns the first place from `position` on where a pattern stands, and the longest pattern there.
+    fn find(&self, text: &[u8], position: usize) -> Option<(usize, &[u8], Option<&str>)> {
+        let mut start = position;
+        loop {
+            start = self.beginnings.next(text, start)?;
+            if let Some((pattern, label)) = self.longest_at(&text[start..]) {
+                return Some((start, pattern, label));
+            }
+            start += 1;
+        }
+    }
+
+    /// Returns the longest pattern that the text begins with.
+    fn longest_at(&self, mut text: &[u8]) -> Option<(&[u8], Option<&str>)> {
+        loop {
+            // A pattern that the text begins with is also what every pattern between the two begins with.
+            let below = (Bound::Unbounded, Bound::Included(text));
+            let (pattern, label) = self.labels.range::<[u8], _>(below).next_back()?;
+            let common = pattern.iter().zip(text).take_while(|(one, other)| one == other).count();
+            if common == pattern.len() {
+                return Some((pattern, label.as_deref()));
+            }
+            text = &text[..common];
+        }
     }
 
     /// Appends the redacted input to `out`; returns whether something was replaced and how much input was consumed.
     ///
     /// Unless this is the `end`, input from the first byte on that could be the beginning of a pattern is left.
     fn replace(&self, input: &[u8], end: bool, out: &mut Vec<u8>) -> (bool, usize) {
-        let Some(search) = self.search() else {
+        if self.labels.is_empty() {
             out.extend_from_slice(input);
             return (false, input.len());
-        };
+        }
         let text = unwrapped(input);
         let mut replaced = false;
         let (mut position, mut shown) = (0, 0);
         let mut open = if end { text.bytes.len() } else { self.open_from(&text.bytes, 0) };
-        while let Some(found) = search.find(Input::new(&*text.bytes).range(position..)) {
-            if found.start() >= open && !end {
+        while let Some((start, pattern, label)) = self.find(&text.bytes, position) {
+            if start >= open && !end {
                 break;
             }
-            position = found.end();
-            if let Some(label) = &self.sorted[found.pattern().as_usize()].1 {
-                out.extend_from_slice(&input[shown..text.origin(found.start())]);
+            position = start + pattern.len();
+            if let Some(label) = label {
+                out.extend_from_slice(&input[shown..text.origin(start)]);
                 out.extend_from_slice(label.as_bytes());
                 shown = text.origin(position - 1) + 1;
                 replaced = true;
@@ -227,12 +238,58 @@ impl Patterns {
         (first..text.len())
             .find(|&start| {
                 let ending = &text[start..];
-                self.begins[usize::from(ending[0])] && {
-                    let next = self.sorted.partition_point(|(pattern, _)| pattern.as_slice() <= ending);
-                    self.sorted.get(next).is_some_and(|(pattern, _)| pattern.starts_with(ending))
+                self.beginnings.may_stand_in(ending) && {
+                    let above = (Bound::Excluded(ending), Bound::Unbounded);
+                    self.labels
+                        .range::<[u8], _>(above)
+                        .next()
+                        .is_some_and(|(next, _)| next.starts_with(ending))
                 }
             })
             .unwrap_or(text.len())
+    }
+}
+
+impl Beginnings {
+    /// How many bits a hash has: the table fits the first cache of a processor.
+    const BITS: u32 = 18;
+
+    fn insert(&mut self, pattern: &[u8]) {
+        self.bits.resize(1 << (Self::BITS - 6), 0);
+        self.first.resize(256, false);
+        self.first[usize::from(pattern[0])] = true;
+        if let Some(start) = pattern.first_chunk() {
+            let (word, bit) = Self::place(*start);
+            self.bits[word] |= bit;
+        }
+    }
+
+    /// Returns the first place from `position` on where a pattern may begin that ends inside the text.
+    fn next(&self, text: &[u8], position: usize) -> Option<usize> {
+        let places = text.get(position..)?.windows(forms::SHORTEST);
+        let offset =
+            places.map(|four| four.try_into().expect("a window of four bytes")).position(|four| {
+                let (word, bit) = Self::place(four);
+                self.bits[word] & bit != 0
+            })?;
+        Some(position + offset)
+    }
+
+    /// Whether a pattern may begin with this text, or this text with a pattern.
+    fn may_stand_in(&self, text: &[u8]) -> bool {
+        match text.first_chunk() {
+            None => self.first[usize::from(text[0])],
+            Some(start) => {
+                let (word, bit) = Self::place(*start);
+                self.bits[word] & bit != 0
+            }
+        }
+    }
+
+    fn place(start: [u8; forms::SHORTEST]) -> (usize, u64) {
+        // Fibonacci hashing: Knuth, The Art of Computer Programming, volume 3, section 6.4.
+        let hash = u32::from_le_bytes(start).wrapping_mul(0x9E37_79B1) >> (32 - Self::BITS);
+        ((hash >> 6) as usize, 1 << (hash & 63))
     }
 }
 

@@ -85,6 +85,20 @@ fn json_is_redacted_in_keys_and_values_at_any_depth() {
 }
 
 #[test]
+fn the_longest_value_at_a_place_counts_and_a_shorter_one_where_that_is_another() {
+    let redactor = redactor(&[("short", "hunter"), ("long", "hunter2-and-more"), ("between", "hunter2-")]);
+    for (text, shown) in [
+        ("hunter2-and-more", "«secret:long»"),
+        ("hunter2-and-less", "«secret:between»and-less"),
+        ("hunter2", "«secret:short»2"),
+        ("huntehunter2-and-mor", "hunte«secret:between»and-mor"),
+        ("hunt", "hunt"),
+    ] {
+        assert_eq!(redactor.text(text), shown, "{text}");
+    }
+}
+
+#[test]
 fn redacting_twice_changes_nothing() {
     let redactor = redactor(&[("root", "root"), ("secret-word", "secret")]);
     let once = redactor.text("root secret").into_owned();
