@@ -1,8 +1,10 @@
 //! Starts, plans, applies, resumes, replays and cancels runs: what every face calls. Nothing here talks to a terminal.
 
 mod apply;
+mod dispatch;
 mod doctor;
 mod endpoints;
+mod execute;
 mod history;
 mod live;
 mod names;
@@ -14,8 +16,10 @@ mod resume;
 mod secrets;
 
 pub use apply::{read_plan, write_plan};
+pub use dispatch::{Allowance, Dispatcher, Folder, Folders, Here, Holdup, Round, SLOTS};
 pub use doctor::{Finding, State as FindingState, examine};
 pub use endpoints::{Endpoint, Ping};
+pub use execute::{Asked, LOCK_WAIT, give_up, take_out};
 pub use history::{groups_by_hosts, start_of, used, walk};
 pub use live::{Finished, Hands, sweep};
 pub use names::Known;
@@ -90,6 +94,12 @@ pub enum ServiceError {
         name: String,
         /// Who holds it.
         holder: String,
+    },
+    /// Somebody asked the run to end while it waited for a lock.
+    #[error("the run was asked to end while it waited for lock `{name}`")]
+    CancelledWaiting {
+        /// The lock.
+        name: String,
     },
     /// A decision is about something else than an act in doubt.
     #[error("no act of run {run} at `{address}` is in doubt, so there is nothing to decide about it")]

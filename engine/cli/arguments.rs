@@ -12,6 +12,7 @@ use crate::cli::completions::CompletionsOptions;
 use crate::cli::db::DbOptions;
 use crate::cli::docs::DocsOptions;
 use crate::cli::doctor::DoctorOptions;
+use crate::cli::execute::ExecuteOptions;
 use crate::cli::hosts::HostsOptions;
 use crate::cli::k8s::K8sOptions;
 use crate::cli::lab::{LabNginxOptions, LabOptions};
@@ -113,6 +114,7 @@ pub(crate) enum Verb {
     Secrets(SecretsOptions),
     Lab(LabOptions),
     LabNginx(LabNginxOptions),
+    Execute(ExecuteOptions),
     Completions(CompletionsOptions),
 }
 

@@ -140,7 +140,8 @@ impl Lines {
                 let _ =
                     writeln!(text, "{}", style.dim(&format!("kept {} ({} bytes)", safe(name), chunk.bytes)));
             }
-            Event::Started(_)
+            Event::Queued(_)
+            | Event::Started(_)
             | Event::StepEnded { .. }
             | Event::BranchBegan { .. }
             | Event::Deferred { .. }

@@ -280,7 +280,8 @@ impl<'a> Printer<'a> {
                 !concerns_effects && (!failed || failure.is_some()) && is_host(place.label())
             }
             Event::Ended { .. } | Event::Interrupted { .. } => !concerns_effects && host.is_none(),
-            Event::Started(_)
+            Event::Queued(_)
+            | Event::Started(_)
             | Event::Resumed { .. }
             | Event::StepBegan { .. }
             | Event::StepEnded { .. }

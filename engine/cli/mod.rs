@@ -12,6 +12,7 @@ mod docs;
 mod doctor;
 mod doubts;
 mod effects;
+mod execute;
 mod hosts;
 mod junit;
 mod k8s;
@@ -129,6 +130,7 @@ pub fn main() -> ExitCode {
         Verb::Secrets(options) => secrets::secrets(&context, &options),
         Verb::Lab(options) => lab::lab(&context, &options),
         Verb::LabNginx(options) => Ok(lab::nginx(&options)),
+        Verb::Execute(options) => execute::execute(&context, &options),
         Verb::Completions(options) => Ok(completions::completions(&context, &options)),
     };
     match result {

@@ -153,6 +153,7 @@ pub(crate) fn watched(
         observer: Some(observer),
         ask: Box::new(Terminal::new(&context.out, yes, view.bar())),
         trigger: trigger(context),
+        patience: Duration::ZERO,
     };
     let finished = run(hands);
     let mut seen = view.finish();

@@ -14,7 +14,7 @@ use crate::cli::table::{Cell, Table};
 use crate::cli::view::seconds;
 use crate::cli::when;
 use crate::model::event::Start;
-use crate::model::run::{Mode, RunId, Status, Trigger};
+use crate::model::run::{RunId, Status};
 use crate::service::start_of;
 use crate::store::{Filter, Hit, RunRow};
 
@@ -131,14 +131,14 @@ fn table(context: &Context, listed: &[(RunRow, Start)]) -> String {
         table.row([
             Cell::new(row.id.to_string()),
             Cell::new(short(&summary.runbook)),
-            Cell::new(mode(summary.mode)),
+            Cell::new(summary.mode.as_str()),
             Cell::status(summary.status),
             Cell::new(when::minute(row.started_at)),
             Cell::new(when::age(row.started_at).trim_end_matches(" ago")),
             Cell::new(row.ended_at.map(|end| seconds((end - row.started_at) / 1000)).unwrap_or_default()),
             Cell::count(summary.counts.changed),
             Cell::count(summary.counts.failed),
-            Cell::new(by(&start.trigger)),
+            Cell::new(start.trigger.to_string()),
         ]);
     }
     table.text()
@@ -187,24 +187,6 @@ pub(crate) fn run_json(row: &RunRow, start: &Start) -> Value {
         "by": start.trigger,
         "version": start.version,
     })
-}
-
-/// Says who queued a run.
-pub(crate) fn by(trigger: &Trigger) -> String {
-    match trigger {
-        Trigger::Person { user } if user.is_empty() => "somebody".to_owned(),
-        Trigger::Person { user } => user.clone(),
-        Trigger::Pipeline { job: Some(job), .. } => format!("pipeline {job}"),
-        Trigger::Pipeline { job: None, .. } => "pipeline".to_owned(),
-    }
-}
-
-/// Writes a mode as a word.
-pub(crate) fn mode(mode: Mode) -> &'static str {
-    match mode {
-        Mode::Plan => "plan",
-        Mode::Apply => "apply",
-    }
 }
 
 /// Leaves out what the path of every runbook has.

@@ -11,7 +11,7 @@ use crate::cli::diagnostic::{render, safe};
 use crate::cli::doubts;
 use crate::cli::effects;
 use crate::cli::problem::Problem;
-use crate::cli::runs::{by, mode, run_json};
+use crate::cli::runs::run_json;
 use crate::cli::style::Style;
 use crate::cli::view::{error_of, seconds};
 use crate::cli::when;
@@ -164,7 +164,7 @@ fn head(text: &mut String, style: Style, row: &RunRow, start: &Start) {
         "{} · {} · {} · {}",
         style.bold(&format!("run {}", row.id)),
         safe(&summary.runbook),
-        mode(summary.mode),
+        summary.mode.as_str(),
         style.status(summary.status, &summary.status.to_string()),
     );
     let mut fact = |name: &str, value: &str| {
@@ -175,7 +175,7 @@ fn head(text: &mut String, style: Style, row: &RunRow, start: &Start) {
         None => String::new(),
     };
     fact("started", &format!("{} ({}){took}", when::local(row.started_at), when::age(row.started_at)));
-    fact("by", &by(&start.trigger));
+    fact("by", &start.trigger.to_string());
     if let Some(commit) = &start.commit {
         let short: String = commit.chars().take(12).collect();
         let dirty = if start.dirty { ", with changes that were not committed" } else { "" };
@@ -261,6 +261,7 @@ fn draw_from(reader: &Reader, start: &Start, error: &mut Diagnostic) {
 /// Says what a person can do now.
 fn next(run: RunId, summary: &Summary) -> Option<String> {
     match summary.status {
+        Status::Queued => Some(format!("`nlrun cancel {run}` takes it out of the queue")),
         Status::Running => Some(format!("`nlrun log {run} -f` follows it, `nlrun cancel {run}` ends it")),
         Status::Interrupted => Some(remedy(run, summary)),
         // The list of acts in doubt has it.

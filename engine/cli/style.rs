@@ -65,7 +65,7 @@ impl Style {
     pub(crate) fn status(self, status: Status, text: &str) -> String {
         match status {
             Status::Done => self.green(text),
-            Status::Running => self.cyan(text),
+            Status::Queued | Status::Running => self.cyan(text),
             Status::Partial | Status::Interrupted | Status::InDoubt => self.yellow(text),
             Status::Failed | Status::Stopped | Status::Cancelled | Status::TimedOut => self.red(text),
         }

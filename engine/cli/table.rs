@@ -34,7 +34,7 @@ impl Cell {
     pub(crate) fn status(status: Status) -> Self {
         Self::new(status.to_string()).tint(match status {
             Status::Done => Color::DarkGreen,
-            Status::Running => Color::DarkCyan,
+            Status::Queued | Status::Running => Color::DarkCyan,
             Status::Partial | Status::Interrupted | Status::InDoubt => Color::DarkYellow,
             Status::Failed | Status::Stopped | Status::Cancelled | Status::TimedOut => Color::DarkRed,
         })

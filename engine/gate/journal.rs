@@ -74,7 +74,8 @@ impl Journal {
                     recorded.output.push((stream, seq));
                 }
             }
-            Event::Started(_)
+            Event::Queued(_)
+            | Event::Started(_)
             | Event::StepBegan { .. }
             | Event::StepEnded { .. }
             | Event::Message { .. }
@@ -116,7 +117,8 @@ impl Journal {
                 self.cleaned.insert(branch.clone());
                 return;
             }
-            Event::Started(_)
+            Event::Queued(_)
+            | Event::Started(_)
             | Event::Intent { .. }
             | Event::Outcome { .. }
             | Event::Forecast { .. }

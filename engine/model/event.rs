@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use crate::model::address::{Address, Branch};
 use crate::model::effect::{Kind, Target};
+use crate::model::order::Order;
 use crate::model::run::{Mode, Status, Trigger};
 
 /// A place in a runbook.
@@ -200,6 +201,8 @@ pub struct ChunkRef {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Event {
+    /// The run was asked for, and waits for its turn.
+    Queued(Box<Order>),
     /// The run began.
     Started(Box<Start>),
     /// The run goes on in another process.
@@ -397,7 +400,8 @@ impl Event {
             | Self::Outcome { address, .. }
             | Self::Forecast { address, .. }
             | Self::Output { address, .. } => Some(address),
-            Self::Started(_)
+            Self::Queued(_)
+            | Self::Started(_)
             | Self::Resumed { .. }
             | Self::Interrupted { .. }
             | Self::StepBegan { .. }

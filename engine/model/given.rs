@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use regex::Regex;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::model::duration;
@@ -25,7 +26,8 @@ pub trait Names {
 }
 
 /// A value as it came in.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Given {
     /// Text of `--set name=text`, read by the type of the parameter.
     Text(String),

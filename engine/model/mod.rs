@@ -11,6 +11,7 @@ pub mod given;
 pub mod inventory;
 pub mod k8s;
 pub mod nearest;
+pub mod order;
 pub mod parameter;
 pub mod plan;
 pub mod port;

@@ -35,6 +35,16 @@ pub enum Mode {
     Apply,
 }
 
+impl Mode {
+    /// Returns the word used everywhere.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Plan => "plan",
+            Self::Apply => "apply",
+        }
+    }
+}
+
 /// Who or what queued a run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "by", rename_all = "lowercase")]
@@ -51,12 +61,87 @@ pub enum Trigger {
         /// The pipeline's own id, where known.
         job: Option<String>,
     },
+    /// A schedule of the server.
+    Schedule {
+        /// The schedule's name.
+        schedule: String,
+        /// The instant that it was due, without jitter: microseconds since 1970, UTC.
+        scheduled_at: i64,
+        /// How many instants before this one became no run.
+        #[serde(default)]
+        missed: u64,
+    },
+    /// A person who is signed in at the server.
+    User {
+        /// The user's name there.
+        user: String,
+    },
+    /// A token of the server's API.
+    Token {
+        /// The token's name.
+        token: String,
+    },
+    /// A pipeline of GitLab that has shown its ID token.
+    Job {
+        /// The project's path.
+        project: String,
+        /// The job's number.
+        job: String,
+        /// Who started it.
+        user: String,
+    },
+    /// An event that GitLab has reported.
+    Webhook {
+        /// The project's path.
+        project: String,
+        /// `push`, `merge_request`, `pipeline` or `note`.
+        event: String,
+        /// Who caused it.
+        user: String,
+        /// The number of its merge request.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        merge_request: Option<i64>,
+    },
+}
+
+impl Trigger {
+    /// Returns the person, the schedule or the token behind it.
+    pub fn who(&self) -> &str {
+        match self {
+            Self::Person { user }
+            | Self::Pipeline { user, .. }
+            | Self::User { user }
+            | Self::Job { user, .. }
+            | Self::Webhook { user, .. } => user,
+            Self::Schedule { schedule, .. } => schedule,
+            Self::Token { token } => token,
+        }
+    }
+}
+
+/// Says it in a few words, as lists of runs do.
+impl fmt::Display for Trigger {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Person { user } if user.is_empty() => f.write_str("somebody"),
+            Self::Person { user } | Self::User { user } => f.write_str(user),
+            Self::Pipeline { job: Some(job), .. } => write!(f, "pipeline {job}"),
+            Self::Pipeline { job: None, .. } => f.write_str("pipeline"),
+            Self::Schedule { schedule, .. } => write!(f, "schedule {schedule}"),
+            Self::Token { token } => write!(f, "token {token}"),
+            Self::Job { project, job, .. } => write!(f, "job {job} of {project}"),
+            Self::Webhook { project, merge_request: Some(number), .. } => write!(f, "{project}!{number}"),
+            Self::Webhook { project, event, .. } => write!(f, "{event} to {project}"),
+        }
+    }
 }
 
 /// How far a run has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
+    /// It waits for its turn.
+    Queued,
     /// A process runs it.
     Running,
     /// Its process is gone; `resume` goes on.
@@ -79,7 +164,8 @@ pub enum Status {
 
 impl Status {
     /// Every status, in the order people meet them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
+        Self::Queued,
         Self::Running,
         Self::Interrupted,
         Self::InDoubt,
@@ -94,6 +180,7 @@ impl Status {
     /// Returns the word used everywhere.
     pub fn as_str(self) -> &'static str {
         match self {
+            Self::Queued => "queued",
             Self::Running => "running",
             Self::Interrupted => "interrupted",
             Self::InDoubt => "in_doubt",
@@ -111,6 +198,11 @@ impl Status {
         Self::ALL.into_iter().find(|status| status.as_str() == word)
     }
 
+    /// Whether nothing more happens to the run unless somebody asks.
+    pub fn is_over(self) -> bool {
+        !matches!(self, Self::Queued | Self::Running)
+    }
+
     /// Whether `resume` can go on from here.
     pub fn is_resumable(self) -> bool {
         matches!(self, Self::Running | Self::Interrupted | Self::InDoubt)
@@ -120,7 +212,7 @@ impl Status {
     pub fn exit_code(self) -> u8 {
         match self {
             Self::Done => 0,
-            Self::Failed | Self::Running | Self::Interrupted => 1,
+            Self::Failed | Self::Queued | Self::Running | Self::Interrupted => 1,
             Self::Stopped | Self::InDoubt => 3,
             Self::Partial => 4,
             Self::Cancelled | Self::TimedOut => 5,
@@ -237,6 +329,11 @@ impl Summary {
     pub fn apply(&mut self, seq: Seq, event: &Event) {
         self.counts.events += 1;
         match event {
+            Event::Queued(order) => {
+                self.status = Status::Queued;
+                self.mode = order.mode;
+                self.runbook.clone_from(&order.runbook);
+            }
             Event::Started(start) => {
                 self.status = Status::Running;
                 self.mode = start.mode;
@@ -375,6 +472,6 @@ mod tests {
             assert_eq!(Status::parse(status.as_str()), Some(status));
         }
         let codes: Vec<u8> = Status::ALL.iter().map(|s| s.exit_code()).collect();
-        assert_eq!(codes, [1, 1, 3, 0, 4, 1, 3, 5, 5]);
+        assert_eq!(codes, [1, 1, 1, 3, 0, 4, 1, 3, 5, 5]);
     }
 }

@@ -40,6 +40,20 @@ pub struct Ending {
     pub result: Value,
 }
 
+impl Ending {
+    /// Returns the ending of a run that did nothing.
+    pub fn nothing() -> Self {
+        Self {
+            status: Status::Failed,
+            error: None,
+            left_behind: Vec::new(),
+            in_doubt: Vec::new(),
+            incomplete: None,
+            result: Value::Null,
+        }
+    }
+}
+
 /// Runs the pinned scripts of a run; returns when the last clean-up has ended.
 ///
 /// The script gets a thread of its own: it blocks, and it needs a deep stack. The caller's thread drives the world.
@@ -63,14 +77,7 @@ pub async fn execute(gate: Arc<Gate>, sources: Arc<Pinned>, entry: String, limit
 }
 
 fn broken(message: String) -> Ending {
-    Ending {
-        status: Status::Failed,
-        error: Some(Box::new(Diagnostic::error("internal", message))),
-        left_behind: Vec::new(),
-        in_doubt: Vec::new(),
-        incomplete: None,
-        result: Value::Null,
-    }
+    Ending { error: Some(Box::new(Diagnostic::error("internal", message))), ..Ending::nothing() }
 }
 
 /// Ends the run at its time limit, and its clean-ups some time after.

@@ -132,7 +132,8 @@ impl Project {
         };
         let (observer, mut events) = tokio::sync::mpsc::unbounded_channel();
         let trigger = Trigger::Person { user: place.person.user.clone() };
-        let hands = Hands { observer: Some(observer), ask: Box::new(Nobody), trigger };
+        let (ask, patience) = (Box::new(Nobody), std::time::Duration::ZERO);
+        let hands = Hands { observer: Some(observer), ask, trigger, patience };
         let finished = self.run(place, store, prepared, Mode::Apply, hands)?;
         let mut pings: BTreeMap<String, Ping> = BTreeMap::new();
         while let Ok(record) = events.try_recv() {

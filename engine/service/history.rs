@@ -15,14 +15,17 @@ use crate::store::{Filter, Reader, Record, StoreError};
 /// Events read at once; bounds the memory of everything that walks a run.
 const PAGE: usize = 1000;
 
-/// Returns what a run was started with: its first event.
+/// Returns what a run was started with; of one that waits in a queue, what was asked for.
 pub fn start_of(reader: &Reader, run: RunId) -> Result<Start, ServiceError> {
-    match reader.events(run, Seq(0), 1)?.pop().map(|record| record.event) {
-        Some(Event::Started(start)) => Ok(*start),
-        Some(_) | None => {
-            Err(ServiceError::Unusable { run: run.0, reason: "it has no first event".to_owned() })
+    let mut asked = None;
+    for record in reader.events(run, Seq(0), 2)? {
+        match record.event {
+            Event::Started(start) => return Ok(*start),
+            Event::Queued(order) => asked = Some(Start::from(order.as_ref())),
+            _ => {}
         }
     }
+    asked.ok_or_else(|| ServiceError::Unusable { run: run.0, reason: "it has no first event".to_owned() })
 }
 
 /// Hands every event of a run after the given one to a visitor, in order, and returns the number of the last one.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use serde_json::Value;
@@ -24,11 +24,14 @@ use crate::model::plan::Expected;
 use crate::model::run::{Mode, RunId, Status, Trigger};
 use crate::runner::executor::{Ending, execute};
 use crate::service::{Place, Prepared, Project, ProjectError, ServiceError};
-use crate::store::{NamedLock, NewRun, Record, RunLog, Store, StoreError, sha256};
+use crate::store::{Claim, NamedLock, NewRun, Record, RunLog, Store, StoreError, sha256};
 use crate::world::host::{Hosts, Limits};
 use crate::world::project::Project as Files;
 use crate::world::ssh::ssh_config::SshConfig;
 use crate::world::{World, git};
+
+/// How often a lock is looked at that another run holds.
+const LOCK_LOOK: Duration = Duration::from_millis(200);
 
 /// Who watches a run and answers its questions.
 pub struct Hands {
@@ -38,6 +41,8 @@ pub struct Hands {
     pub ask: Box<dyn Ask>,
     /// Who triggered it.
     pub trigger: Trigger,
+    /// How long it waits for locks that other runs hold.
+    pub patience: Duration,
 }
 
 /// A run that ended, or was suspended.
@@ -62,6 +67,18 @@ pub(super) struct Past {
     pub(super) asks: usize,
 }
 
+/// How a run begins.
+#[derive(Default)]
+pub(super) struct Beginning<'a> {
+    /// The run that waits in a queue; a new one when none.
+    pub(super) queued: Option<Claim>,
+    /// The text of the plan that is used up.
+    pub(super) plan: Option<&'a str>,
+    /// The commit that the project's folder holds exactly, where that is known.
+    pub(super) commit: Option<String>,
+    pub(super) past: Past,
+}
+
 impl Project {
     /// Runs or plans a prepared runbook.
     pub fn run(
@@ -72,10 +89,9 @@ impl Project {
         mode: Mode,
         hands: Hands,
     ) -> Result<Finished, ServiceError> {
-        self.start(place, store, prepared, mode, hands, None, Past::default())
+        self.start(place, store, prepared, mode, hands, Beginning::default())
     }
 
-    #[expect(clippy::too_many_arguments, reason = "two callers; a struct would only rename the list")]
     pub(super) fn start(
         &self,
         place: &Place,
@@ -83,13 +99,16 @@ impl Project {
         prepared: Prepared,
         mode: Mode,
         hands: Hands,
-        plan: Option<&str>,
-        past: Past,
+        beginning: Beginning<'_>,
     ) -> Result<Finished, ServiceError> {
+        let Beginning { queued, plan, commit, past } = beginning;
         let inventory =
             serde_json::to_string(prepared.inventory.as_ref()).expect("an inventory is plain data");
         let hashes = prepared.sources.0.iter().map(|(path, text)| (path.clone(), sha256(text.as_bytes())));
-        let state = git::state(self.root(), prepared.sources.0.keys().map(String::as_str));
+        let state = match commit {
+            Some(commit) => Some(git::State { commit, dirty: false }),
+            None => git::state(self.root(), prepared.sources.0.keys().map(String::as_str)),
+        };
         let start = Start {
             runbook: prepared.entry.clone(),
             sources: hashes.collect(),
@@ -110,11 +129,17 @@ impl Project {
         texts.extend(plan);
         let plan = start.plan.clone();
         let plan = plan.as_deref();
-        let (claim, first) = store.create(&NewRun { start, texts, plan })?;
-        if let Some(observer) = &hands.observer {
-            let _ = observer.send(first);
-        }
-        let log = store.log(claim, hands.observer.clone());
+        let new = NewRun { start, texts, plan };
+        let log = match queued {
+            Some(claim) => store.begin(claim, &new, hands.observer.clone())?,
+            None => {
+                let (claim, first) = store.create(&new)?;
+                if let Some(observer) = &hands.observer {
+                    let _ = observer.send(first);
+                }
+                store.log(claim, hands.observer.clone())
+            }
+        };
         self.live(place, store, prepared, mode, hands, past, Recorder::Log(log))
     }
 
@@ -140,7 +165,10 @@ impl Project {
         let ready = || -> Result<_, ServiceError> {
             let none = past.replay || mode == Mode::Plan;
             let names: &[String] = if none { &[] } else { &prepared.header.limits.locks };
-            Ok((take_locks(store, run, names)?, self.ssh_config(&place.person.home)?))
+            Ok((
+                take_locks(store, &recorder, names, hands.patience, past.asks)?,
+                self.ssh_config(&place.person.home)?,
+            ))
         };
         let (locks, ssh_config) = match ready() {
             Ok(ready) => ready,
@@ -237,7 +265,7 @@ impl Project {
     }
 }
 
-fn ended(ending: &Ending) -> Event {
+pub(super) fn ended(ending: &Ending) -> Event {
     Event::Ended {
         status: ending.status,
         error: ending.error.as_ref().and_then(|error| serde_json::to_value(error).ok()),
@@ -248,31 +276,52 @@ fn ended(ending: &Ending) -> Event {
     }
 }
 
-fn refused(error: &ServiceError) -> Ending {
+pub(super) fn refused(error: &ServiceError) -> Ending {
     let diagnostic = crate::model::diagnostic::Diagnostic::error("refused", error.to_string());
-    Ending {
-        status: Status::Stopped,
-        error: Some(Box::new(diagnostic)),
-        left_behind: Vec::new(),
-        in_doubt: Vec::new(),
-        incomplete: None,
-        result: Value::Null,
-    }
+    Ending { status: Status::Stopped, error: Some(Box::new(diagnostic)), ..Ending::nothing() }
 }
 
 /// Takes the locks that a run holds from start to end, in the order of their names, so that two runs cannot block
-/// each other for ever.
-fn take_locks(store: &Store, run: RunId, names: &[String]) -> Result<Vec<NamedLock>, ServiceError> {
+/// each other for ever; waits for each as long as the run has patience, unless somebody asks it to end.
+fn take_locks(
+    store: &Store,
+    recorder: &Recorder,
+    names: &[String],
+    patience: Duration,
+    asked: usize,
+) -> Result<Vec<NamedLock>, ServiceError> {
     let mut names: Vec<&String> = names.iter().collect();
     names.sort();
     names.dedup();
+    let run = recorder.run();
     let holder = format!("run {run} (process {})", std::process::id());
     let mut held = Vec::with_capacity(names.len());
     for name in names {
-        match store.try_named_lock(name, &holder)? {
-            Ok(lock) => held.push(lock),
-            Err(holder) => return Err(ServiceError::Locked { name: name.clone(), holder }),
+        let begun = Instant::now();
+        let lock = loop {
+            match store.try_named_lock(name, &holder)? {
+                Ok(lock) => break lock,
+                Err(holder) if begun.elapsed() >= patience => {
+                    return Err(ServiceError::Locked { name: name.clone(), holder });
+                }
+                Err(_) => {
+                    if store.reader()?.asks(run)?.len() > asked {
+                        return Err(ServiceError::CancelledWaiting { name: name.clone() });
+                    }
+                    #[expect(
+                        clippy::disallowed_methods,
+                        reason = "the run has not begun, nothing else happens in it"
+                    )]
+                    std::thread::sleep(LOCK_LOOK);
+                }
+            }
+        };
+        let waited = begun.elapsed();
+        if waited >= LOCK_LOOK {
+            let waited_ms = waited.as_millis() as u64;
+            let _ = recorder.append_blocking(Event::Lock { name: name.clone(), held: true, waited_ms });
         }
+        held.push(lock);
     }
     Ok(held)
 }

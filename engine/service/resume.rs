@@ -71,10 +71,7 @@ impl Project {
         };
         let decisions: BTreeMap<Address, String> =
             decisions.iter().map(|(address, decision)| (address.clone(), words(decision))).collect();
-        let by = match &hands.trigger {
-            crate::model::run::Trigger::Person { user }
-            | crate::model::run::Trigger::Pipeline { user, .. } => user.clone(),
-        };
+        let by = hands.trigger.who().to_owned();
         let log = store.log(claim, hands.observer.clone());
         let event = Event::Resumed { pid: std::process::id(), by, decisions: decisions.clone() };
         log.append_blocking(event)?;

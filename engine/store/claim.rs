@@ -64,8 +64,21 @@ impl Store {
         held
     }
 
+    /// Returns what the living holder of a named lock says about itself.
+    pub fn lock_holder(&self, name: &str) -> Option<String> {
+        let mut file = File::open(self.lock_path(name)).ok()?;
+        if !matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)) {
+            return None;
+        }
+        Some(holder_of(&mut file))
+    }
+
     /// Tries to take a named lock; the error is what its holder said about itself.
     pub fn try_named_lock(&self, name: &str, holder: &str) -> Result<Result<NamedLock, String>, StoreError> {
+        Ok(try_lock(&self.lock_path(name), holder)?.map(|file| NamedLock { _file: file }))
+    }
+
+    fn lock_path(&self, name: &str) -> PathBuf {
         let name: String = name
             .chars()
             .map(|c| {
@@ -76,8 +89,7 @@ impl Store {
                 }
             })
             .collect();
-        let path = self.dir().join("locks").join(format!("name-{name}"));
-        Ok(try_lock(&path, holder)?.map(|file| NamedLock { _file: file }))
+        self.dir().join("locks").join(format!("name-{name}"))
     }
 }
 

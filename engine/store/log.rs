@@ -1,9 +1,10 @@
 //! A run's end of the log: make a run, append to it, keep bytes.
 
 use std::borrow::Cow;
+use std::path::Path;
 use std::sync::Arc;
 
-use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior, params};
+use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehavior, params};
 use tokio::sync::{Semaphore, mpsc};
 
 use crate::model::address::Address;
@@ -87,69 +88,10 @@ impl Store {
         let transaction =
             connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(&fail)?;
         let at = clock::now().as_microsecond();
-        let mut summary = Summary::default();
         let event = Event::Started(Box::new(new.start.clone()));
-        summary.apply(Seq(1), &event);
-        let body = serde_json::to_string(&event).expect("an event is plain data");
-        transaction
-            .execute(
-                "INSERT INTO runs (runbook, status, mode, started_at, last_seq, last_hash, summary)
-                 VALUES (?1, ?2, ?3, ?4, 1, ?5, ?6)",
-                params![
-                    new.start.runbook,
-                    summary.status.as_str(),
-                    serde_json::to_value(new.start.mode).ok().and_then(|m| m.as_str().map(str::to_owned)),
-                    at,
-                    [0u8; 32],
-                    serde_json::to_string(&summary).expect("a summary is plain data"),
-                ],
-            )
-            .map_err(&fail)?;
-        let run = RunId(transaction.last_insert_rowid());
-        if let Some(digest) = new.plan {
-            let used: Option<i64> = transaction
-                .query_row("SELECT run FROM plans_used WHERE digest = ?1", [digest], |row| row.get(0))
-                .optional()
-                .map_err(&fail)?;
-            if let Some(run) = used {
-                return Err(StoreError::PlanUsed(RunId(run)));
-            }
-            transaction
-                .execute(
-                    "INSERT INTO plans_used (digest, run, at) VALUES (?1, ?2, ?3)",
-                    params![digest, run.0, at],
-                )
-                .map_err(&fail)?;
-        }
-        for text in &new.texts {
-            let hash = sha256(text.as_bytes());
-            let known: bool = transaction
-                .query_row("SELECT EXISTS (SELECT 1 FROM texts WHERE hash = ?1)", [&hash], |row| row.get(0))
-                .map_err(&fail)?;
-            if !known {
-                let packed = pack(text.as_bytes());
-                transaction
-                    .execute(
-                        "INSERT INTO texts (hash, codec, length, data) VALUES (?1, ?2, ?3, ?4)",
-                        params![hash, packed.codec, packed.length as i64, packed.data],
-                    )
-                    .map_err(&fail)?;
-            }
-            transaction
-                .execute("INSERT OR IGNORE INTO run_texts (run, hash) VALUES (?1, ?2)", params![run.0, hash])
-                .map_err(&fail)?;
-        }
-        let id = event_id(run, 1);
-        let hash = chain(&[0; 32], id, at, &body);
-        transaction
-            .execute(
-                "INSERT INTO events (id, at, body, hash) VALUES (?1, ?2, ?3, ?4)",
-                params![id, at, body, hash],
-            )
-            .map_err(&fail)?;
-        transaction
-            .execute("UPDATE runs SET last_hash = ?2 WHERE id = ?1", params![run.0, hash])
-            .map_err(&fail)?;
+        let (run, body) = insert_run(&transaction, at, &event).map_err(&fail)?;
+        use_plan(&transaction, self.file(), run, new.plan)?;
+        keep_texts(&transaction, run, &new.texts).map_err(&fail)?;
         // Before the commit makes the run visible, so that nobody can take it in between.
         let claim = self.claim(run)?;
         transaction.commit().map_err(&fail)?;
@@ -180,6 +122,87 @@ impl Store {
                 .and_then(|rows| if rows == 0 { Err(StoreError::NoRun(run)) } else { Ok(()) })
         })
     }
+}
+
+/// Makes the row of a run and its first event; returns its number and the event as it is stored.
+pub(super) fn insert_run(
+    transaction: &Transaction<'_>,
+    at: i64,
+    event: &Event,
+) -> rusqlite::Result<(RunId, String)> {
+    let mut summary = Summary::default();
+    summary.apply(Seq(1), event);
+    let body = serde_json::to_string(event).expect("an event is plain data");
+    transaction
+        .prepare_cached(
+            "INSERT INTO runs (runbook, status, mode, started_at, last_seq, last_hash, summary)
+             VALUES (?1, ?2, ?3, ?4, 1, ?5, ?6)",
+        )?
+        .execute(params![
+            summary.runbook,
+            summary.status.as_str(),
+            summary.mode.as_str(),
+            at,
+            [0u8; 32],
+            serde_json::to_string(&summary).expect("a summary is plain data"),
+        ])?;
+    let run = RunId(transaction.last_insert_rowid());
+    let id = event_id(run, 1);
+    let hash = chain(&[0; 32], id, at, &body);
+    transaction
+        .prepare_cached("INSERT INTO events (id, at, body, hash) VALUES (?1, ?2, ?3, ?4)")?
+        .execute(params![id, at, body, hash])?;
+    transaction
+        .prepare_cached("UPDATE runs SET last_hash = ?2 WHERE id = ?1")?
+        .execute(params![run.0, hash])?;
+    Ok((run, body))
+}
+
+/// Marks a plan as used by a run, unless another one has used it.
+pub(super) fn use_plan(
+    transaction: &Transaction<'_>,
+    file: &Path,
+    run: RunId,
+    digest: Option<&str>,
+) -> Result<(), StoreError> {
+    let Some(digest) = digest else { return Ok(()) };
+    let fail = sqlite(file);
+    let used: Option<i64> = transaction
+        .query_row("SELECT run FROM plans_used WHERE digest = ?1", [digest], |row| row.get(0))
+        .optional()
+        .map_err(&fail)?;
+    match used {
+        Some(user) if user == run.0 => Ok(()),
+        Some(user) => Err(StoreError::PlanUsed(RunId(user))),
+        None => transaction
+            .execute(
+                "INSERT INTO plans_used (digest, run, at) VALUES (?1, ?2, ?3)",
+                params![digest, run.0, clock::now().as_microsecond()],
+            )
+            .map(drop)
+            .map_err(&fail),
+    }
+}
+
+/// Keeps the texts that a run pins, by hash.
+pub(super) fn keep_texts(transaction: &Transaction<'_>, run: RunId, texts: &[&str]) -> rusqlite::Result<()> {
+    for text in texts {
+        let hash = sha256(text.as_bytes());
+        let known: bool =
+            transaction.query_row("SELECT EXISTS (SELECT 1 FROM texts WHERE hash = ?1)", [&hash], |row| {
+                row.get(0)
+            })?;
+        if !known {
+            let packed = pack(text.as_bytes());
+            transaction.execute(
+                "INSERT INTO texts (hash, codec, length, data) VALUES (?1, ?2, ?3, ?4)",
+                params![hash, packed.codec, packed.length as i64, packed.data],
+            )?;
+        }
+        transaction
+            .execute("INSERT OR IGNORE INTO run_texts (run, hash) VALUES (?1, ?2)", params![run.0, hash])?;
+    }
+    Ok(())
 }
 
 impl RunLog {

@@ -496,6 +496,12 @@ fn insert(transaction: &Transaction<'_>, tip: &mut Tip, append: &Append) -> rusq
         }
         Event::Ended { .. } | Event::Interrupted { .. } => tip.ended_at = Some(append.at),
         Event::Resumed { .. } => tip.ended_at = None,
+        // What waited in a queue begins now.
+        Event::Started(_) => {
+            transaction
+                .prepare_cached("UPDATE runs SET started_at = ?2, runbook = ?3 WHERE id = ?1")?
+                .execute(params![append.run.0, append.at, tip.summary.runbook])?;
+        }
         _ => {}
     }
     tip.seq = seq;

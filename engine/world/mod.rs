@@ -15,6 +15,7 @@ pub mod k8s;
 pub mod local;
 pub mod machine;
 pub mod ping;
+pub mod process;
 pub mod project;
 pub mod secrets;
 pub mod shell;
