@@ -3,7 +3,7 @@
 //! The source is built in floors; each imports only from below, and a test (`tests/floors.rs`) enforces it:
 //!
 //! ```text
-//! 5 faces      cli/                    words and rendering; nothing is decided here
+//! 5 faces      cli/ server/            words and rendering; nothing is decided here
 //! 4 service    service.rs runner/      runs: start, resume, cancel; the Rhai engine, the check
 //! 3 bindings   bindings/               what a runbook can ask for: one file an area
 //! 2 gate       gate/                   may it, has it happened, do it, record it
@@ -18,6 +18,7 @@ pub mod gate;
 pub mod lab;
 pub mod model;
 pub mod runner;
+pub mod server;
 pub mod service;
 pub mod store;
 pub mod template;

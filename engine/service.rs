@@ -1,6 +1,7 @@
 //! Starts, plans, applies, resumes, replays and cancels runs: what every face calls. Nothing here talks to a terminal.
 
 mod apply;
+mod desk;
 mod dispatch;
 mod doctor;
 mod endpoints;
@@ -14,8 +15,10 @@ mod probe;
 mod project;
 mod resume;
 mod secrets;
+mod settings;
 
 pub use apply::{read_plan, write_plan};
+pub use desk::Desk;
 pub use dispatch::{Allowance, Dispatcher, Folder, Folders, Here, Holdup, Round, SLOTS};
 pub use doctor::{Finding, State as FindingState, examine};
 pub use endpoints::{Endpoint, Ping};
@@ -29,6 +32,7 @@ pub use probe::look;
 pub use project::{Config, Place, Project, ProjectError, Retention, StateConfig, parse_size, scripts};
 pub use resume::{Decision, new_plan, remedy};
 pub use secrets::{Begun, SecretAnswer, SecretsError, SourceAnswer, Tested, Told, Trouble};
+pub use settings::{RunLimits, Settings};
 
 use crate::model::diagnostic::Diagnostic;
 use crate::model::runbook::ParameterError;
@@ -94,6 +98,14 @@ pub enum ServiceError {
         name: String,
         /// Who holds it.
         holder: String,
+    },
+    /// Whoever asks may run other runbooks, but not this one.
+    #[error("{who} may not run `{runbook}`")]
+    NotYours {
+        /// The runbook.
+        runbook: String,
+        /// Who asks.
+        who: String,
     },
     /// Somebody asked the run to end while it waited for a lock.
     #[error("the run was asked to end while it waited for lock `{name}`")]

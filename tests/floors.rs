@@ -10,7 +10,7 @@ const FLOORS: [&[&str]; 7] = [
     &["gate"],
     &["bindings"],
     &["runner", "service"],
-    &["cli"],
+    &["cli", "server"],
 ];
 
 fn floor(module: &str) -> Option<usize> {

@@ -19,7 +19,9 @@ use crate::cli::lab::{LabNginxOptions, LabOptions};
 use crate::cli::log::LogOptions;
 use crate::cli::runs::RunsOptions;
 use crate::cli::secrets::SecretsOptions;
+use crate::cli::serve::ServeOptions;
 use crate::cli::show::ShowOptions;
+use crate::cli::token::TokenOptions;
 use crate::cli::verify::VerifyOptions;
 use crate::cli::which::Which;
 
@@ -114,6 +116,8 @@ pub(crate) enum Verb {
     Secrets(SecretsOptions),
     Lab(LabOptions),
     LabNginx(LabNginxOptions),
+    Serve(ServeOptions),
+    Token(TokenOptions),
     Execute(ExecuteOptions),
     Completions(CompletionsOptions),
 }

@@ -25,9 +25,11 @@ mod problem;
 mod run;
 mod runs;
 mod secrets;
+mod serve;
 mod show;
 mod style;
 mod table;
+mod token;
 mod verify;
 mod view;
 mod when;
@@ -130,6 +132,8 @@ pub fn main() -> ExitCode {
         Verb::Secrets(options) => secrets::secrets(&context, &options),
         Verb::Lab(options) => lab::lab(&context, &options),
         Verb::LabNginx(options) => Ok(lab::nginx(&options)),
+        Verb::Serve(options) => serve::serve(&context, &options),
+        Verb::Token(options) => token::token(&context, options),
         Verb::Execute(options) => execute::execute(&context, &options),
         Verb::Completions(options) => Ok(completions::completions(&context, &options)),
     };

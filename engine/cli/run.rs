@@ -78,8 +78,19 @@ pub(crate) fn apply(context: &Context, options: &ApplyOptions) -> Result<u8, Pro
 pub(crate) fn resume(context: &Context, options: &ResumeOptions) -> Result<u8, Problem> {
     let project = context.project()?;
     let store = context.store(&project)?;
+    let decisions = decisions(&options.done, &options.again)?;
+    let run = options.run.find(&store)?;
+    let mode = store.reader()?.run(run)?.summary.mode;
+    watched(context, &store, options.yes, options.junit.as_deref(), mode, |hands| {
+        Ok(project.resume(&context.place, &store, run, &decisions, hands)?)
+    })
+    .map(|finished| finished.ending.status.exit_code())
+}
+
+/// Reads what a person has decided about acts in doubt.
+pub(crate) fn decisions(done: &[String], again: &[String]) -> Result<BTreeMap<Address, Decision>, Problem> {
     let mut decisions = BTreeMap::new();
-    for (addresses, decision) in [(&options.done, Decision::Done), (&options.again, Decision::Again)] {
+    for (addresses, decision) in [(done, Decision::Done), (again, Decision::Again)] {
         for address in addresses {
             if decisions.insert(Address::parse(address), decision).is_some() {
                 let message = format!("`{address}` is given as done and as again");
@@ -87,12 +98,7 @@ pub(crate) fn resume(context: &Context, options: &ResumeOptions) -> Result<u8, P
             }
         }
     }
-    let run = options.run.find(&store)?;
-    let mode = store.reader()?.run(run)?.summary.mode;
-    watched(context, &store, options.yes, options.junit.as_deref(), mode, |hands| {
-        Ok(project.resume(&context.place, &store, run, &decisions, hands)?)
-    })
-    .map(|finished| finished.ending.status.exit_code())
+    Ok(decisions)
 }
 
 pub(crate) fn replay(context: &Context, options: &ReplayOptions) -> Result<u8, Problem> {

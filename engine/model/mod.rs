@@ -15,6 +15,7 @@ pub mod order;
 pub mod parameter;
 pub mod plan;
 pub mod port;
+pub mod role;
 pub mod run;
 pub mod runbook;
 pub mod secret;

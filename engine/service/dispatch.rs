@@ -12,7 +12,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use crate::model::diagnostic::Diagnostic;
-use crate::model::order::Order;
+use crate::model::order::{DEFAULT_QUEUE, Order};
 use crate::model::run::{Mode, RunId, Status};
 use crate::model::runbook::Header;
 use crate::runner::executor::Ending;
@@ -179,7 +179,7 @@ impl Dispatcher {
                 continue;
             }
             used.count(&order.queue, order.trigger.who());
-            let child = self.start(run, &folder)?;
+            let child = self.start(run, &folder, &[])?;
             let (queue, who) = (order.queue.clone(), order.trigger.who().to_owned());
             spawned.insert(run, Spawned { child, queue, who });
             round.started.push(run);
@@ -192,7 +192,32 @@ impl Dispatcher {
         self.allowance.slots.get(queue).copied().unwrap_or(SLOTS)
     }
 
-    fn start(&self, run: RunId, folder: &Folder) -> Result<Child, ServiceError> {
+    /// Starts a process that goes on with a run, with what a person has decided about its acts in doubt.
+    pub fn resume(
+        &self,
+        run: RunId,
+        by: &str,
+        done: &[String],
+        again: &[String],
+    ) -> Result<(), ServiceError> {
+        let (folder, order) = {
+            let reader = self.reader.lock();
+            (reader.folder(run)?, reader.order(run)?)
+        };
+        let here = || self.folders.folder(None).map(|folder| folder.path);
+        let path = folder.map_or_else(here, |path| Ok(path.into()));
+        let path = path.map_err(|reason| ServiceError::Unusable { run: run.0, reason })?;
+        let mut words: Vec<&OsStr> = vec!["--by".as_ref(), by.as_ref()];
+        for (option, addresses) in [("--done", done), ("--again", again)] {
+            words.extend(addresses.iter().flat_map(|address| [option.as_ref(), OsStr::new(address)]));
+        }
+        let child = self.start(run, &Folder { path, commit: None }, &words)?;
+        let queue = order.map_or_else(|| DEFAULT_QUEUE.to_owned(), |order| order.queue);
+        self.spawned.lock().insert(run, Spawned { child, queue, who: by.to_owned() });
+        Ok(())
+    }
+
+    fn start(&self, run: RunId, folder: &Folder, more: &[&OsStr]) -> Result<Child, ServiceError> {
         self.store.spawned(run, &folder.path.to_string_lossy(), folder.commit.as_deref())?;
         let (number, allowance) = (run.to_string(), &self.allowance);
         let (memory, files) = (allowance.memory.to_string(), allowance.files.to_string());
@@ -211,7 +236,7 @@ impl Dispatcher {
             "--lock-wait".as_ref(),
             lock_wait.as_ref(),
         ];
-        Ok(process::start_self(words)?)
+        Ok(process::start_self(words.into_iter().chain(more.iter().copied()))?)
     }
 
     /// Returns the first lock that a run needs and another one holds.
@@ -293,7 +318,7 @@ impl Dispatcher {
                 );
                 match path {
                     Ok(path) => {
-                        let child = self.start(one.run, &Folder { path, commit: None })?;
+                        let child = self.start(one.run, &Folder { path, commit: None }, &[])?;
                         let (queue, who) = (one.order.queue.clone(), one.order.trigger.who().to_owned());
                         self.spawned.lock().insert(one.run, Spawned { child, queue, who });
                         return Ok(());

@@ -1,8 +1,10 @@
 //! The process of one run of the queue: it takes the run, prepares what was asked for, and runs it to its end.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::gate::authority::Ask;
+use crate::model::address::Address;
 use crate::model::diagnostic::Diagnostic;
 use crate::model::event::Event;
 use crate::model::order::Order;
@@ -11,7 +13,7 @@ use crate::model::run::{RunId, Status};
 use crate::runner::executor::Ending;
 use crate::service::apply::{pinned_plan, plan_of};
 use crate::service::live::{Beginning, Past, ended, refused};
-use crate::service::{Finished, Hands, Place, Prepared, Project, ServiceError, Wanted, prepare};
+use crate::service::{Decision, Finished, Hands, Place, Prepared, Project, ServiceError, Wanted, prepare};
 use crate::store::{Reader, Store, StoreError};
 
 /// How long a run of the queue waits for its locks, when nothing else is said.
@@ -30,17 +32,17 @@ impl Project {
         place: &Place,
         store: &Store,
         run: RunId,
+        decisions: &BTreeMap<Address, Decision>,
         hands: Hands,
     ) -> Result<Finished, ServiceError> {
         let reader = store.reader()?;
+        if reader.run(run)?.summary.status != Status::Queued {
+            return self.resume(place, store, run, decisions, hands);
+        }
         let order = reader.order(run)?.ok_or_else(|| ServiceError::Unusable {
             run: run.0,
             reason: "nobody has put it into a queue".to_owned(),
         })?;
-        let status = reader.run(run)?.summary.status;
-        if status != Status::Queued {
-            return self.resume(place, store, run, &std::collections::BTreeMap::new(), hands);
-        }
         let claim = store.claim(run)?;
         // Whoever held it a moment ago may have begun or cancelled it.
         let status = reader.run(run)?.summary.status;

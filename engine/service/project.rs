@@ -34,6 +34,8 @@ pub struct Config {
     pub secrets: secrets::Config,
     /// What `nlrun db prune` keeps.
     pub retention: Retention,
+    /// What `nlrun serve` needs to know.
+    pub server: crate::service::Settings,
 }
 
 /// Where the run log lives: a folder, or a map with a size limit.

@@ -7,7 +7,11 @@ use rusqlite::{Connection, TransactionBehavior};
 use crate::store::{StoreError, sqlite};
 
 /// Each entry is applied once, in order, in a transaction of its own; entries are never edited after a release.
-const MIGRATIONS: &[&str] = &[include_str!("migrations/0001.sql"), include_str!("migrations/0002.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("migrations/0001.sql"),
+    include_str!("migrations/0002.sql"),
+    include_str!("migrations/0003.sql"),
+];
 
 /// Brings the schema to the newest version; an existing database is copied beside itself first.
 pub(super) fn migrate(connection: &mut Connection, file: &Path) -> Result<(), StoreError> {

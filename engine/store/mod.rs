@@ -13,6 +13,7 @@ mod queue;
 mod reader;
 mod retention;
 mod search;
+mod token;
 mod verify;
 mod writer;
 
@@ -32,6 +33,7 @@ pub use queue::{Enqueued, Keys, Waiting};
 pub use reader::{Filter, Reader, RunRow};
 pub use retention::{Keep, Pruned, partial};
 pub use search::Hit;
+pub use token::Token;
 pub use verify::{Break, Verified};
 
 use crate::model::run::RunId;

@@ -1,0 +1,71 @@
+//! `server:` in `nlrun.yaml`: what `nlrun serve` needs to know.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::de::Error;
+use serde::{Deserialize, Deserializer};
+
+use crate::model::duration;
+use crate::service::{Allowance, parse_size};
+
+/// What the server needs to know; every key is optional, unknown keys are errors.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Settings {
+    /// Address and port to listen on; `127.0.0.1:7766` by default.
+    pub listen: Option<String>,
+    /// How people reach the server, such as `https://nlrun.example.net`; links in messages begin with it.
+    pub url: Option<String>,
+    /// Queues by name, with the number of runs that run at once in each.
+    pub queues: BTreeMap<String, usize>,
+    /// What one run may use.
+    pub limits: RunLimits,
+}
+
+/// What one run may use.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RunLimits {
+    /// Memory that its process may reserve, in bytes.
+    #[serde(deserialize_with = "bytes")]
+    pub memory: u64,
+    /// Open files.
+    pub files: u64,
+    /// How long it waits for locks of other runs.
+    #[serde(deserialize_with = "time")]
+    pub lock_wait: Duration,
+}
+
+impl Default for RunLimits {
+    fn default() -> Self {
+        let usual = Allowance::default();
+        Self {
+            memory: usual.memory << 20,
+            files: usual.files,
+            lock_wait: Duration::from_secs(usual.lock_wait),
+        }
+    }
+}
+
+impl Settings {
+    /// Returns what runs may use.
+    pub fn allowance(&self) -> Allowance {
+        Allowance {
+            slots: self.queues.clone(),
+            memory: self.limits.memory >> 20,
+            files: self.limits.files,
+            lock_wait: self.limits.lock_wait.as_secs(),
+        }
+    }
+}
+
+fn bytes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    parse_size(&text).ok_or_else(|| D::Error::custom(format!("`{text}` is not a size such as `4GiB`")))
+}
+
+fn time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    duration::parse(&text).map_err(D::Error::custom)
+}
