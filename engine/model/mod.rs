@@ -16,6 +16,7 @@ pub mod plan;
 pub mod port;
 pub mod run;
 pub mod runbook;
+pub mod schedule;
 pub mod secret;
 pub mod signature;
 pub mod url;
