@@ -18,6 +18,7 @@ pub mod port;
 pub mod role;
 pub mod run;
 pub mod runbook;
+pub mod schedule;
 pub mod secret;
 pub mod signature;
 pub mod url;
