@@ -4,7 +4,10 @@
 //! those into every run's memory. `engine/hot.txt` (made by `bench/hot.py`) names the ones that short runs call; the linker puts them
 //! first. A name that is there no more changes nothing.
 
-#![expect(clippy::disallowed_methods, reason = "a build script: cargo speaks to it by its environment and its files")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a build script: cargo speaks to it by its environment and its files"
+)]
 
 use std::fmt::Write as _;
 use std::path::Path;

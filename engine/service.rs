@@ -14,12 +14,14 @@ mod prepare;
 mod probe;
 mod project;
 mod resume;
+mod scheduler;
+mod schedules;
 mod secrets;
 mod settings;
 
 pub use apply::{read_plan, write_plan};
 pub use desk::Desk;
-pub use dispatch::{Allowance, Dispatcher, Folder, Folders, Here, Holdup, Round, SLOTS};
+pub use dispatch::{Allowance, Dispatcher, Folder, Folders, Here, Holdup, Round, Veto};
 pub use doctor::{Finding, State as FindingState, examine};
 pub use endpoints::{Endpoint, Ping};
 pub use execute::{Asked, LOCK_WAIT, give_up, take_out};
@@ -31,6 +33,8 @@ pub use prepare::{Prepared, Wanted, prepare, prepare_own};
 pub use probe::look;
 pub use project::{Config, Place, Project, ProjectError, Retention, StateConfig, parse_size, scripts};
 pub use resume::{Decision, new_plan, remedy};
+pub use scheduler::{Alarm, InForce, Scheduler};
+pub use schedules::{Looked, Schedules};
 pub use secrets::{Begun, SecretAnswer, SecretsError, SourceAnswer, Tested, Told, Trouble};
 pub use settings::{RunLimits, Settings};
 
@@ -98,6 +102,12 @@ pub enum ServiceError {
         name: String,
         /// Who holds it.
         holder: String,
+    },
+    /// No such schedule.
+    #[error("there is no schedule `{name}`")]
+    NoSchedule {
+        /// What was asked for.
+        name: String,
     },
     /// Whoever asks may run other runbooks, but not this one.
     #[error("{who} may not run `{runbook}`")]

@@ -61,6 +61,7 @@ impl Problem {
                 | ServiceError::Pattern(_)
                 | ServiceError::Endpoint { .. }
                 | ServiceError::NotInDoubt { .. }
+                | ServiceError::NoSchedule { .. }
                 | ServiceError::IsPlan { .. }
                 | ServiceError::Plan { .. } => USAGE,
                 ServiceError::Store(StoreError::NoRun(_) | StoreError::Newer { .. }) => USAGE,

@@ -10,6 +10,13 @@ use crate::model::run::{Mode, RunId, Trigger};
 /// The queue of what names none.
 pub const DEFAULT_QUEUE: &str = "default";
 
+/// The priority of what names none.
+pub const USUAL_PRIORITY: u8 = 50;
+
+fn usual() -> u8 {
+    USUAL_PRIORITY
+}
+
 /// What somebody asked for.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Order {
@@ -26,9 +33,15 @@ pub struct Order {
     pub grants: Vec<String>,
     /// The queue that it waits in; each has its slots.
     pub queue: String,
-    /// Which of those that wait in one queue goes first: the higher number.
-    #[serde(default)]
-    pub priority: i32,
+    /// Which of those that wait goes first: 0 to 100, the higher before the lower.
+    #[serde(default = "usual")]
+    pub priority: u8,
+    /// Whether it waits for every run before it with the same overlap key.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub behind: bool,
+    /// Whether it makes up for time in which the server did nothing: few such runs go on at once.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub catch_up: bool,
     /// Branch, tag or commit of the project; the one that the server follows when none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revision: Option<String>,

@@ -123,6 +123,7 @@ impl From<ServiceError> for Failure {
         match error {
             ServiceError::Store(StoreError::NoRun(_))
             | ServiceError::Project(ProjectError::NoRunbook { .. }) => Self::not_found(detail),
+            ServiceError::NoSchedule { .. } => Self::not_found(detail),
             ServiceError::NotYours { .. } => Self::forbidden(detail),
             ServiceError::Check(found) => {
                 let errors = found.iter().filter_map(|one| serde_json::to_value(one).ok()).collect();

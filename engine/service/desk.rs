@@ -4,16 +4,21 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use jiff::{SignedDuration, Timestamp};
 use parking_lot::{Condvar, Mutex};
-use tokio::sync::watch;
+use tokio::sync::{broadcast, watch};
 
 use crate::model::order::Order;
 use crate::model::role::Caller;
 use crate::model::run::{Mode, RunId, Status};
-use crate::service::dispatch::{Dispatcher, Folders, Holdup};
+use crate::model::schedule::clock::Reading;
+use crate::model::schedule::{Cursor, Limits};
+use crate::service::dispatch::{Dispatcher, Folders, Holdup, Veto};
 use crate::service::execute::take_out;
-use crate::service::{Place, Project, ServiceError};
+use crate::service::scheduler::{self, Alarm, InForce, Scheduler};
+use crate::service::{Place, Project, Schedules, ServiceError};
 use crate::store::{Enqueued, Keys, NamedLock, Reader, Store, StoreError};
+use crate::world::clock;
 
 /// How often the run log is looked at for news of other processes.
 const LOOK: Duration = Duration::from_millis(25);
@@ -21,6 +26,12 @@ const LOOK: Duration = Duration::from_millis(25);
 const ROUND: Duration = Duration::from_millis(100);
 /// How often the queue is gone through when nothing happens: a process may have been killed without a word.
 const ROUNDS: Duration = Duration::from_secs(1);
+/// The longest time between two turns of the scheduler: files are looked at, and a clock that was set is noticed.
+const TURNS: SignedDuration = SignedDuration::from_secs(1);
+/// How long schedules wait for a clock that is set by the network.
+const UNSYNCHRONIZED: Duration = Duration::from_secs(300);
+/// Alarms that a slow listener may lag behind.
+const ALARMS: usize = 256;
 /// The name of the lock that the server in the lead holds.
 const LEAD: &str = "server";
 
@@ -39,6 +50,11 @@ struct Inner {
     /// A number that grows with every change of the run log.
     news: watch::Sender<u64>,
     held_up: Mutex<Vec<(RunId, Holdup)>>,
+    in_force: InForce,
+    alarms: broadcast::Sender<Alarm>,
+    /// Whether a person has moved a cursor, so that every schedule is to be asked.
+    is_moved: AtomicBool,
+    veto: Veto,
     leads: AtomicBool,
     is_ending: AtomicBool,
 }
@@ -74,6 +90,12 @@ impl Desk {
         folders: Arc<dyn Folders>,
     ) -> Result<Self, ServiceError> {
         let dispatcher = Dispatcher::new(&store, folders.clone(), project.config().server.allowance())?;
+        let in_force = InForce::default();
+        let schedules = in_force.clone();
+        let veto: Veto = Box::new(move |order| {
+            let schedules = schedules.read().clone();
+            scheduler::veto(&schedules, order, clock::now())
+        });
         Ok(Self(Arc::new(Inner {
             project,
             place,
@@ -84,6 +106,10 @@ impl Desk {
             wake: Wake::default(),
             news: watch::Sender::new(0),
             held_up: Mutex::default(),
+            in_force,
+            alarms: broadcast::Sender::new(ALARMS),
+            is_moved: AtomicBool::new(false),
+            veto,
             leads: AtomicBool::new(false),
             is_ending: AtomicBool::new(false),
         })))
@@ -109,9 +135,9 @@ impl Desk {
         &self.0.folders
     }
 
-    /// Returns the queue's view of slots.
-    pub fn slots(&self, queue: &str) -> usize {
-        self.0.dispatcher.slots(queue)
+    /// Returns how many runs may go on at once, by queue and by lock.
+    pub fn limits(&self) -> &Limits {
+        self.0.dispatcher.limits()
     }
 
     /// Lends a connection that reads.
@@ -228,11 +254,44 @@ impl Desk {
         self.0.wake.ring();
     }
 
+    /// Returns the schedules that are in force.
+    pub fn schedules(&self) -> Arc<Schedules> {
+        self.0.in_force.read().clone()
+    }
+
+    /// Returns what people are told as it happens.
+    pub fn alarms(&self) -> broadcast::Receiver<Alarm> {
+        self.0.alarms.subscribe()
+    }
+
+    /// Moves the cursor of a schedule in the name of a person: sets it, or stops or starts the schedule.
+    pub fn move_cursor(
+        &self,
+        schedule: &str,
+        to: impl FnOnce(Cursor, Timestamp) -> Cursor,
+        who: &str,
+        reason: &str,
+    ) -> Result<(), ServiceError> {
+        let schedules = self.schedules();
+        let found = schedules.definitions.iter().find(|one| one.schedule.id == schedule);
+        let found = found.ok_or_else(|| ServiceError::NoSchedule { name: schedule.to_owned() })?;
+        let before = self.read::<_, ServiceError>(|reader| Ok(reader.cursor(schedule)?))?;
+        let before = before.map(|moved| moved.cursor);
+        let now = clock::now();
+        let after = to(before.clone().unwrap_or_else(|| Cursor::new(&found.schedule, now)), now);
+        if !self.0.store.move_cursor(schedule, before.as_ref(), &after, who, reason)? {
+            return Err(StoreError::Overtaken.into());
+        }
+        self.0.is_moved.store(true, Ordering::Relaxed);
+        self.0.wake.ring();
+        Ok(())
+    }
+
     /// Does the work behind the desk, on the calling thread, until the desk is closed.
     pub fn work(&self) -> Result<(), ServiceError> {
         let reader = self.0.store.reader()?;
         let (mut version, mut last) = (0, None::<Instant>);
-        let mut lead: Option<NamedLock> = None;
+        let mut lead = None;
         while !self.0.is_ending.load(Ordering::Relaxed) {
             let is_woken = self.0.wake.wait(LOOK);
             let now = reader.version()?;
@@ -241,32 +300,78 @@ impl Desk {
             if is_news || is_woken {
                 self.0.news.send_modify(|number| *number += 1);
             }
+            if let Some(Lead { scheduler: Some(scheduler), next, .. }) = &mut lead {
+                let is_moved = self.0.is_moved.swap(false, Ordering::Relaxed);
+                if is_moved {
+                    scheduler.ask_all();
+                }
+                if is_moved || *next <= clock::now() {
+                    *next = self.schedule(scheduler);
+                }
+            }
             let since = last.map(|last| last.elapsed());
             let is_due = is_woken || since.is_none_or(|since| since >= ROUNDS || (is_news && since >= ROUND));
             if !is_due {
                 continue;
             }
-            if lead.is_none() {
-                lead = self.take_lead()?;
-            }
             last = Some(Instant::now());
-            if lead.is_some() {
-                self.round();
+            match &mut lead {
+                None => lead = self.take_lead()?,
+                Some(lead) => {
+                    lead.arm(self)?;
+                    self.round();
+                }
             }
         }
         Ok(())
     }
 
-    fn take_lead(&self) -> Result<Option<NamedLock>, ServiceError> {
+    /// Lets the scheduler decide what is due; returns when it wants to be asked again at the latest.
+    fn schedule(&self, scheduler: &mut Scheduler) -> Timestamp {
+        let reading = Reading { wall: clock::now(), steady: clock::steady() };
+        let soon = reading.wall + TURNS;
+        let turn = match scheduler.turn(reading) {
+            Ok(turn) => turn,
+            Err(error) => {
+                tracing::error!(%error, "the schedules cannot be decided; they will be again");
+                scheduler.ask_all();
+                return soon;
+            }
+        };
+        for (run, late) in &turn.queued {
+            tracing::info!(%run, late_ms = late.as_millis() as u64, "scheduled");
+        }
+        for (run, schedule) in &turn.cancels {
+            if let Err(error) = self.cancel(*run, &format!("schedule {schedule}"), false) {
+                tracing::error!(%error, %run, "a run cannot be cancelled for the next one");
+            }
+        }
+        for alarm in turn.alarms {
+            tracing::warn!(?alarm, "a schedule needs a look");
+            // Nobody may be listening.
+            let _ = self.0.alarms.send(alarm);
+        }
+        if !turn.queued.is_empty() {
+            self.0.wake.ring();
+        }
+        turn.wake.map_or(soon, |wake| wake.min(soon))
+    }
+
+    fn take_lead(&self) -> Result<Option<Lead>, ServiceError> {
         let holder = format!("server (process {})", std::process::id());
         let Ok(lock) = self.0.store.try_named_lock(LEAD, &holder)? else { return Ok(None) };
         self.0.leads.store(true, Ordering::Relaxed);
         tracing::info!("this server starts runs");
-        Ok(Some(lock))
+        let now = Instant::now();
+        let mut lead = Lead { _lock: lock, scheduler: None, since: now, next: clock::now(), is_told: false };
+        lead.arm(self)?;
+        // What is in doubt and what waits comes before what is new (rule 23).
+        self.round();
+        Ok(Some(lead))
     }
 
     fn round(&self) {
-        match self.0.dispatcher.round() {
+        match self.0.dispatcher.round(&self.0.veto) {
             Ok(round) => {
                 for run in &round.started {
                     tracing::info!(%run, "started");
@@ -279,5 +384,37 @@ impl Desk {
             // A full disk, for one: what waits goes on waiting.
             Err(error) => tracing::error!(%error, "the queue cannot be gone through"),
         }
+    }
+}
+
+/// What only the server in the lead has.
+struct Lead {
+    // Held for as long as this server leads.
+    _lock: NamedLock,
+    scheduler: Option<Scheduler>,
+    since: Instant,
+    next: Timestamp,
+    is_told: bool,
+}
+
+impl Lead {
+    /// Starts the scheduler once the clock is right (rule 10).
+    fn arm(&mut self, desk: &Desk) -> Result<(), ServiceError> {
+        if self.scheduler.is_some() {
+            return Ok(());
+        }
+        let is_late = self.since.elapsed() >= UNSYNCHRONIZED;
+        if !is_late && clock::is_synchronized() == Some(false) {
+            if !std::mem::replace(&mut self.is_told, true) {
+                tracing::warn!("schedules wait until the clock is set by the network, five minutes at most");
+            }
+            return Ok(());
+        }
+        if is_late {
+            tracing::warn!("the clock is not set by the network; schedules go by it all the same");
+        }
+        let inner = &desk.0;
+        self.scheduler = Some(Scheduler::new(&inner.store, inner.folders.clone(), inner.in_force.clone())?);
+        Ok(())
     }
 }

@@ -15,16 +15,15 @@ use crate::model::diagnostic::Diagnostic;
 use crate::model::order::{DEFAULT_QUEUE, Order};
 use crate::model::run::{Mode, RunId, Status};
 use crate::model::runbook::Header;
+use crate::model::schedule::{Limits, Started, Wait, Waiting, admit};
 use crate::runner::executor::Ending;
 use crate::runner::{header, language};
 use crate::service::execute::give_up;
 use crate::service::live::ended;
 use crate::service::{Project, ServiceError, sweep};
-use crate::store::{Reader, Store, StoreError, Waiting};
+use crate::store::{InQueue, Reader, Store, StoreError};
 use crate::world::{clock, process};
 
-/// How many runs of one queue run at once, when nothing else is said.
-pub const SLOTS: usize = 10;
 /// How often a process is started for a run, should it end before it has begun or be killed, before the run is given up.
 const ATTEMPTS: u32 = 3;
 
@@ -60,20 +59,20 @@ impl Folders for Here {
 /// What a server allows its runs.
 #[derive(Debug, Clone)]
 pub struct Allowance {
-    /// How many runs of a queue run at once, by its name; [`SLOTS`] for others.
-    pub slots: BTreeMap<String, usize>,
+    /// How many runs go on at once, by queue and by lock.
+    pub limits: Limits,
     /// The most memory of one run, in MiB.
     pub memory: u64,
     /// The most open files of one run.
     pub files: u64,
-    /// How long a run waits for locks, in seconds.
+    /// How long a run waits for locks that something outside of the queue holds, in seconds.
     pub lock_wait: u64,
 }
 
 impl Default for Allowance {
     fn default() -> Self {
         let lock_wait = crate::service::LOCK_WAIT.as_secs();
-        Self { slots: BTreeMap::new(), memory: 4096, files: 4096, lock_wait }
+        Self { limits: Limits::default(), memory: 4096, files: 4096, lock_wait }
     }
 }
 
@@ -89,26 +88,20 @@ pub struct Dispatcher {
 
 struct Spawned {
     child: Child,
-    queue: String,
-    who: String,
+    started: Started,
 }
 
 /// Why a run that waits is not started yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Holdup {
-    /// As many runs of its queue run as may.
-    Slots {
-        /// How many.
-        slots: usize,
-    },
-    /// Another run holds a lock that it needs.
-    Lock {
-        /// The lock.
-        name: String,
-        /// What its holder says of itself.
-        holder: String,
-    },
+pub struct Holdup {
+    /// What it waits for.
+    pub wait: Wait,
+    /// What the holder of the lock says of itself.
+    pub holder: Option<String>,
 }
+
+/// Whether a run may start now that could when it was queued: `Some` is the reason why not.
+pub type Veto = Box<dyn Fn(&Order) -> Option<String> + Send + Sync>;
 
 /// What one round has done.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -135,61 +128,95 @@ impl Dispatcher {
     }
 
     /// Looks after every process that has ended, then starts every run whose turn it is.
-    pub fn round(&self) -> Result<Round, ServiceError> {
+    pub fn round(&self, veto: &Veto) -> Result<Round, ServiceError> {
         self.look_after()?;
         let mut round = Round::default();
-        let (waiting, running) = {
+        let (queued, running) = {
             let reader = self.reader.lock();
             (reader.queued(&[Status::Queued])?, reader.queued(&[Status::Running])?)
         };
-        let mut used = Used::default();
         let mut spawned = self.spawned.lock();
-        for run in &running {
-            used.count(&run.order.queue, run.order.trigger.who());
-        }
+        let mut started: Vec<Started> = running.iter().map(|run| self.started(run)).collect();
         let is_running = |run: &RunId| running.iter().any(|other| other.run == *run);
-        for (_, spawned) in spawned.iter().filter(|(run, _)| !is_running(run)) {
-            used.count(&spawned.queue, &spawned.who);
-        }
-        let mut waiting: Vec<Waiting> =
-            waiting.into_iter().filter(|one| !spawned.contains_key(&one.run)).collect();
-        while let Some(index) = next(&waiting, &used) {
-            let one = waiting.remove(index);
-            let (run, order) = (one.run, &one.order);
-            if order.deadline.is_some_and(|deadline| deadline < clock::now().as_microsecond()) {
-                give_up(&self.store, run, "it was not started before its deadline")?;
-                round.given_up.push(run);
-                continue;
-            }
-            let slots = self.slots(&order.queue);
-            if used.of(&order.queue) >= slots {
-                round.held_up.push((run, Holdup::Slots { slots }));
-                continue;
-            }
-            let folder = match self.folders.folder(order.revision.as_deref()) {
-                Ok(folder) => folder,
-                Err(reason) => {
-                    give_up(&self.store, run, &reason)?;
-                    round.given_up.push(run);
-                    continue;
-                }
+        let beginning = spawned.iter().filter(|(run, _)| !is_running(run));
+        started.extend(beginning.map(|(_, spawned)| spawned.started.clone()));
+        let mut waiting = Vec::new();
+        for one in queued.into_iter().filter(|one| !spawned.contains_key(&one.run)) {
+            let deadline = one.order.deadline;
+            let reason = match deadline.is_some_and(|deadline| deadline < clock::now().as_microsecond()) {
+                true => Some("it was not started before its deadline".to_owned()),
+                false => veto(&one.order),
             };
-            if let Some((name, holder)) = self.lock_in_the_way(&folder.path, order) {
-                round.held_up.push((run, Holdup::Lock { name, holder }));
+            let folder = match reason {
+                Some(reason) => Err(reason),
+                None => self.folders.folder(one.order.revision.as_deref()),
+            };
+            match folder {
+                Ok(folder) => waiting.push((self.waiting(&one, &folder.path), one, folder)),
+                Err(reason) => {
+                    give_up(&self.store, one.run, &reason)?;
+                    round.given_up.push(one.run);
+                }
+            }
+        }
+        // Locks of runs that somebody runs without the queue.
+        let mut holders = BTreeMap::new();
+        for name in waiting.iter().flat_map(|(waiting, ..)| &waiting.locks) {
+            let is_ours = started.iter().any(|run| run.locks.contains(name));
+            if let (false, Some(holder)) = (is_ours, self.store.lock_holder(name)) {
+                holders.insert(name.clone(), holder);
+            }
+        }
+        let foreign = Started {
+            queue: String::new(),
+            overlap_key: String::new(),
+            catch_up: false,
+            locks: holders.keys().cloned().collect(),
+        };
+        started.push(foreign);
+        let asked: Vec<Waiting> = waiting.iter().map(|(waiting, ..)| waiting.clone()).collect();
+        let answers = admit(&asked, &started, &self.allowance.limits);
+        for ((asked, one, folder), wait) in waiting.into_iter().zip(answers) {
+            let run = one.run;
+            if let Some(wait) = wait {
+                let holder = match &wait {
+                    Wait::Lock(name) => holders.get(name).cloned(),
+                    Wait::Slot | Wait::Overlap | Wait::CatchUp => None,
+                };
+                round.held_up.push((run, Holdup { wait, holder }));
                 continue;
             }
-            used.count(&order.queue, order.trigger.who());
             let child = self.start(run, &folder, &[])?;
-            let (queue, who) = (order.queue.clone(), order.trigger.who().to_owned());
-            spawned.insert(run, Spawned { child, queue, who });
+            let Waiting { queue, overlap_key, catch_up, locks, .. } = asked;
+            let started = Started { queue, overlap_key, catch_up, locks };
+            spawned.insert(run, Spawned { child, started });
             round.started.push(run);
         }
         Ok(round)
     }
 
-    /// Returns how many runs of a queue may run at once.
-    pub fn slots(&self, queue: &str) -> usize {
-        self.allowance.slots.get(queue).copied().unwrap_or(SLOTS)
+    /// Returns how many runs may go on at once.
+    pub fn limits(&self) -> &Limits {
+        &self.allowance.limits
+    }
+
+    fn waiting(&self, one: &InQueue, folder: &Path) -> Waiting {
+        let InQueue { run, order, queued_at, overlap, .. } = one;
+        Waiting {
+            queue: order.queue.clone(),
+            priority: order.priority,
+            since: jiff::Timestamp::from_microsecond(*queued_at).unwrap_or_default(),
+            overlap_key: overlap.clone().unwrap_or_else(|| format!("run {run}")),
+            behind: order.behind,
+            catch_up: order.catch_up,
+            locks: self.locks(folder, order),
+        }
+    }
+
+    fn started(&self, one: &InQueue) -> Started {
+        let folder = one.folder.as_deref().unwrap_or_default();
+        let Waiting { queue, overlap_key, catch_up, locks, .. } = self.waiting(one, Path::new(folder));
+        Started { queue, overlap_key, catch_up, locks }
     }
 
     /// Starts a process that goes on with a run, with what a person has decided about its acts in doubt.
@@ -213,7 +240,8 @@ impl Dispatcher {
         }
         let child = self.start(run, &Folder { path, commit: None }, &words)?;
         let queue = order.map_or_else(|| DEFAULT_QUEUE.to_owned(), |order| order.queue);
-        self.spawned.lock().insert(run, Spawned { child, queue, who: by.to_owned() });
+        let started = Started { queue, overlap_key: String::new(), catch_up: false, locks: Vec::new() };
+        self.spawned.lock().insert(run, Spawned { child, started });
         Ok(())
     }
 
@@ -239,16 +267,17 @@ impl Dispatcher {
         Ok(process::start_self(words.into_iter().chain(more.iter().copied()))?)
     }
 
-    /// Returns the first lock that a run needs and another one holds.
-    fn lock_in_the_way(&self, folder: &Path, order: &Order) -> Option<(String, String)> {
+    /// Returns the locks that a run holds from start to end.
+    fn locks(&self, folder: &Path, order: &Order) -> Vec<String> {
         if order.mode == Mode::Plan {
-            return None;
+            return Vec::new();
         }
         let header = self.header(folder, &order.runbook);
         let of_runbook = header.iter().flat_map(|header| &header.limits.locks);
-        let mut names: Vec<&String> = order.locks.iter().chain(of_runbook).collect();
+        let mut names: Vec<String> = order.locks.iter().chain(of_runbook).cloned().collect();
         names.sort();
-        names.into_iter().find_map(|name| Some((name.clone(), self.store.lock_holder(name)?)))
+        names.dedup();
+        names
     }
 
     /// Reads the header of a runbook; one that cannot be read is the run's own trouble.
@@ -302,7 +331,7 @@ impl Dispatcher {
     }
 
     /// Goes on with a run whose process is gone, or ends it with the reason.
-    fn go_on(&self, one: &Waiting) -> Result<(), ServiceError> {
+    fn go_on(&self, one: &InQueue) -> Result<(), ServiceError> {
         if self.spawned.lock().contains_key(&one.run) || self.store.is_held(one.run) {
             return Ok(());
         }
@@ -319,8 +348,7 @@ impl Dispatcher {
                 match path {
                     Ok(path) => {
                         let child = self.start(one.run, &Folder { path, commit: None }, &[])?;
-                        let (queue, who) = (one.order.queue.clone(), one.order.trigger.who().to_owned());
-                        self.spawned.lock().insert(one.run, Spawned { child, queue, who });
+                        self.spawned.lock().insert(one.run, Spawned { child, started: self.started(one) });
                         return Ok(());
                     }
                     Err(reason) => reason,
@@ -337,35 +365,4 @@ impl Dispatcher {
         self.store.log(claim, None).append_durable_blocking(ended(&ending))?;
         Ok(())
     }
-}
-
-/// How many runs run, by queue and by who asked for them.
-#[derive(Default)]
-struct Used {
-    queues: HashMap<String, usize>,
-    people: HashMap<(String, String), usize>,
-}
-
-impl Used {
-    fn count(&mut self, queue: &str, who: &str) {
-        *self.queues.entry(queue.to_owned()).or_default() += 1;
-        *self.people.entry((queue.to_owned(), who.to_owned())).or_default() += 1;
-    }
-
-    fn of(&self, queue: &str) -> usize {
-        self.queues.get(queue).copied().unwrap_or(0)
-    }
-
-    fn by(&self, queue: &str, who: &str) -> usize {
-        self.people.get(&(queue.to_owned(), who.to_owned())).copied().unwrap_or(0)
-    }
-}
-
-/// Chooses whose turn it is: the highest priority, then whoever has least running, then who came first.
-fn next(waiting: &[Waiting], used: &Used) -> Option<usize> {
-    let turn = |one: &Waiting| {
-        let Order { priority, queue, trigger, .. } = &one.order;
-        (std::cmp::Reverse(*priority), used.by(queue, trigger.who()), one.run)
-    };
-    (0..waiting.len()).min_by_key(|index| turn(&waiting[*index]))
 }

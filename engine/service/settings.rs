@@ -7,6 +7,7 @@ use serde::de::Error;
 use serde::{Deserialize, Deserializer};
 
 use crate::model::duration;
+use crate::model::schedule::Limits;
 use crate::service::{Allowance, parse_size};
 
 /// What the server needs to know; every key is optional, unknown keys are errors.
@@ -19,6 +20,8 @@ pub struct Settings {
     pub url: Option<String>,
     /// Queues by name, with the number of runs that run at once in each.
     pub queues: BTreeMap<String, usize>,
+    /// Locks that several runs may hold at once, with how many.
+    pub locks: BTreeMap<String, usize>,
     /// What one run may use.
     pub limits: RunLimits,
 }
@@ -52,7 +55,7 @@ impl Settings {
     /// Returns what runs may use.
     pub fn allowance(&self) -> Allowance {
         Allowance {
-            slots: self.queues.clone(),
+            limits: Limits { slots: self.queues.clone(), locks: self.locks.clone(), ..Limits::default() },
             memory: self.limits.memory >> 20,
             files: self.limits.files,
             lock_wait: self.limits.lock_wait.as_secs(),

@@ -16,6 +16,9 @@ pub enum StoreError {
         #[source]
         source: rusqlite::Error,
     },
+    /// Another server, or a person, has moved what this one has decided from.
+    #[error("somebody else has taken the lead or moved a schedule meanwhile")]
+    Overtaken,
     /// The disk, or the limit set for the log, is full.
     #[error("the run log cannot grow: the disk or its `max_size` is full")]
     Full,

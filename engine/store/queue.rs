@@ -38,7 +38,7 @@ pub struct Keys {
 
 /// A run of the queue that is not over.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Waiting {
+pub struct InQueue {
     /// The run.
     pub run: RunId,
     /// What was asked for.
@@ -51,6 +51,8 @@ pub struct Waiting {
     pub spawned_at: Option<i64>,
     /// What must not overlap with it.
     pub overlap: Option<String>,
+    /// The folder of the project that its process got last.
+    pub folder: Option<String>,
 }
 
 impl Store {
@@ -106,20 +108,20 @@ impl Store {
 
 impl Reader {
     /// Lists runs of the queue that are in one of these states, in the order in which they were asked for.
-    pub fn queued(&self, states: &[Status]) -> Result<Vec<Waiting>, StoreError> {
+    pub fn queued(&self, states: &[Status]) -> Result<Vec<InQueue>, StoreError> {
         let words: Vec<String> = states.iter().map(|status| format!("'{}'", status.as_str())).collect();
         let fail = sqlite(&self.file);
         let mut statement = self
             .connection
             .prepare_cached(&format!(
-                "SELECT r.id, e.body, q.queued_at, r.status, q.spawned_at, q.overlap
+                "SELECT r.id, e.body, q.queued_at, r.status, q.spawned_at, q.overlap, q.folder
                  FROM runs r JOIN queue q ON q.run = r.id JOIN events e ON e.id = (r.id << 32 | 1)
                  WHERE r.status IN ({}) ORDER BY r.id",
                 words.join(", ")
             ))
             .map_err(&fail)?;
-        let rows = statement.query_map([], raw_waiting).map_err(&fail)?;
-        rows.map(|row| finish_waiting(row.map_err(&fail)?)).collect()
+        let rows = statement.query_map([], raw).map_err(&fail)?;
+        rows.map(|row| finish(row.map_err(&fail)?)).collect()
     }
 
     /// Returns the order of a run, where it came through a queue.
@@ -195,20 +197,18 @@ pub(super) fn enqueue_within(
     Ok(Enqueued::New(run))
 }
 
-type RawWaiting = (i64, String, i64, String, Option<i64>, Option<String>);
+type Raw = (i64, String, i64, String, Option<i64>, Option<String>, Option<String>);
 
-fn raw_waiting(row: &Row<'_>) -> rusqlite::Result<RawWaiting> {
-    Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?, row.get(5)?))
+fn raw(row: &Row<'_>) -> rusqlite::Result<Raw> {
+    Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?, row.get(5)?, row.get(6)?))
 }
 
-fn finish_waiting(
-    (run, body, queued_at, status, spawned_at, overlap): RawWaiting,
-) -> Result<Waiting, StoreError> {
+fn finish((run, body, queued_at, status, spawned_at, overlap, folder): Raw) -> Result<InQueue, StoreError> {
     let run = RunId(run);
     let lost = |what: &str| StoreError::Lost(format!("run {run}, {what}"));
     let Event::Queued(order) = super::reader::parse(run, 1, &body)? else { return Err(lost("its order")) };
     let status = Status::parse(&status).ok_or_else(|| lost("its status"))?;
-    Ok(Waiting { run, order: *order, queued_at, status, spawned_at, overlap })
+    Ok(InQueue { run, order: *order, queued_at, status, spawned_at, overlap, folder })
 }
 
 /// Describes a run that waits as what it would be started with.

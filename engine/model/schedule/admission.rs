@@ -75,41 +75,46 @@ pub enum Wait {
 pub fn admit(waiting: &[Waiting], started: &[Started], limits: &Limits) -> Vec<Option<Wait>> {
     let mut order: Vec<usize> = (0..waiting.len()).collect();
     order.sort_by_key(|index| (u8::MAX - waiting[*index].priority, waiting[*index].since, *index));
-    let mut running: Vec<&str> = started.iter().map(|run| run.queue.as_str()).collect();
-    let mut held: Vec<&str> = started.iter().flat_map(|run| &run.locks).map(String::as_str).collect();
-    let mut keys: Vec<&str> = started.iter().map(|run| run.overlap_key.as_str()).collect();
+    let mut running = Tally::default();
+    let mut held = Tally::default();
+    let mut keys = BTreeSet::new();
+    for run in started {
+        running.add(&run.queue);
+        run.locks.iter().for_each(|lock| held.add(lock));
+        keys.insert(run.overlap_key.as_str());
+    }
+    // Of each overlap key the run that came first.
+    let mut first: BTreeMap<&str, (Timestamp, usize)> = BTreeMap::new();
+    for (index, run) in waiting.iter().enumerate() {
+        let earliest = first.entry(&run.overlap_key).or_insert((run.since, index));
+        *earliest = (*earliest).min((run.since, index));
+    }
     let mut catching_up = started.iter().filter(|run| run.catch_up).count();
     let mut wanted: BTreeSet<&str> = BTreeSet::new();
     let mut answers = vec![None; waiting.len()];
     for index in order {
         let run = &waiting[index];
-        let count = |all: &[&str], name: &str| all.iter().filter(|one| **one == name).count();
-        let is_earlier = |other: &Waiting, at: usize| (other.since, at) < (run.since, index);
-        let waits = waiting
-            .iter()
-            .enumerate()
-            .any(|(at, other)| at != index && other.overlap_key == run.overlap_key && is_earlier(other, at));
+        let waits = first[run.overlap_key.as_str()] < (run.since, index);
         let lock = run.locks.iter().find(|lock| {
-            wanted.contains(lock.as_str())
-                || count(&held, lock) >= limits.locks.get(*lock).copied().unwrap_or(1)
+            wanted.contains(lock.as_str()) || held.of(lock) >= limits.locks.get(*lock).copied().unwrap_or(1)
         });
         let slots = limits.slots.get(&run.queue).copied().unwrap_or(limits.default_slots);
-        let wait = if run.behind && (waits || keys.contains(&run.overlap_key.as_str())) {
+        let wait = if run.behind && (waits || keys.contains(run.overlap_key.as_str())) {
             Some(Wait::Overlap)
         } else if run.catch_up && catching_up >= limits.max_catchup_parallel {
             Some(Wait::CatchUp)
         } else if let Some(lock) = lock {
             Some(Wait::Lock(lock.clone()))
-        } else if count(&running, &run.queue) >= slots {
+        } else if running.of(&run.queue) >= slots {
             Some(Wait::Slot)
         } else {
             None
         };
         match &wait {
             None => {
-                running.push(&run.queue);
-                held.extend(run.locks.iter().map(String::as_str));
-                keys.push(&run.overlap_key);
+                running.add(&run.queue);
+                run.locks.iter().for_each(|lock| held.add(lock));
+                keys.insert(&run.overlap_key);
                 catching_up += usize::from(run.catch_up);
             }
             // Who waits for a lock keeps its place at all of its locks; who waits for other things holds up nobody.
@@ -119,6 +124,20 @@ pub fn admit(waiting: &[Waiting], started: &[Started], limits: &Limits) -> Vec<O
         answers[index] = wait;
     }
     answers
+}
+
+/// How often each name was counted.
+#[derive(Default)]
+struct Tally<'a>(BTreeMap<&'a str, usize>);
+
+impl<'a> Tally<'a> {
+    fn add(&mut self, name: &'a str) {
+        *self.0.entry(name).or_default() += 1;
+    }
+
+    fn of(&self, name: &str) -> usize {
+        self.0.get(name).copied().unwrap_or(0)
+    }
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 
 use crate::model::given::Given;
-use crate::model::order::{DEFAULT_QUEUE, Order};
+use crate::model::order::{DEFAULT_QUEUE, Order, USUAL_PRIORITY};
 use crate::model::run::{Mode, RunId, Status};
 use crate::server::App;
 use crate::server::api::{Answer, Page};
@@ -183,9 +183,8 @@ pub(crate) struct New {
     mode: Option<Mode>,
     /// A queue; `default` by default.
     queue: Option<String>,
-    /// The higher one goes first.
-    #[serde(default)]
-    priority: i32,
+    /// 0 to 100, the higher before the lower; 50 by default.
+    priority: Option<u8>,
     /// Branch, tag or commit.
     revision: Option<String>,
     /// A planned run that is to be applied exactly; runbook and parameters are its own then.
@@ -227,7 +226,9 @@ pub(crate) async fn create(
         trigger: caller.trigger.clone(),
         grants: caller.grants.clone(),
         queue: new.queue.unwrap_or_else(|| DEFAULT_QUEUE.to_owned()),
-        priority: new.priority,
+        priority: new.priority.unwrap_or(USUAL_PRIORITY).min(100),
+        behind: false,
+        catch_up: false,
         revision: new.revision,
         plan: new.plan.map(RunId),
         locks: Vec::new(),

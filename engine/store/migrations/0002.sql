@@ -32,13 +32,10 @@ CREATE TABLE questions (
 ) STRICT;
 CREATE INDEX questions_by_run ON questions (run);
 
--- The last instant of each schedule that was decided.
+-- How far each schedule has been decided.
 CREATE TABLE cursors (
     schedule TEXT    PRIMARY KEY,
-    instant  INTEGER NOT NULL,
-    revision TEXT    NOT NULL,              -- of the definition that it was decided by
-    state    TEXT    NOT NULL,              -- what else a decision depends on, as JSON
-    paused   INTEGER NOT NULL DEFAULT 0,
+    state    TEXT    NOT NULL,              -- model::schedule::Cursor as JSON
     moved_at INTEGER NOT NULL,
     moved_by TEXT    NOT NULL,
     reason   TEXT    NOT NULL
