@@ -9,6 +9,7 @@ pub mod kube;
 pub mod names;
 pub mod processes;
 pub mod project;
+pub mod server;
 pub mod sshd;
 pub mod terminal;
 pub mod tls;
