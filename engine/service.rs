@@ -103,6 +103,12 @@ pub enum ServiceError {
         /// Who holds it.
         holder: String,
     },
+    /// A calendar keeps people's runs, too.
+    #[error("{why}")]
+    Closed {
+        /// Which, and until when.
+        why: String,
+    },
     /// No such schedule.
     #[error("there is no schedule `{name}`")]
     NoSchedule {

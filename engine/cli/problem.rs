@@ -69,7 +69,7 @@ impl Problem {
                     StoreError::PlanUsed(_) | StoreError::Held { .. } | StoreError::Over { .. },
                 )
                 | ServiceError::Locked { .. } => 3,
-                ServiceError::NotYours { .. } => 3,
+                ServiceError::NotYours { .. } | ServiceError::Closed { .. } => 3,
                 ServiceError::CancelledWaiting { .. } => 5,
                 ServiceError::Probe { fault: probe::Fault::Invalid { .. }, .. } => USAGE,
                 ServiceError::Store(_)

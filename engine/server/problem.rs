@@ -138,6 +138,7 @@ impl From<ServiceError> for Failure {
             | ServiceError::NotInDoubt { .. }
             | ServiceError::IsPlan { .. }
             | ServiceError::Plan { .. } => Self::invalid(detail),
+            ServiceError::Closed { .. } => Self::conflict(detail),
             ServiceError::Store(
                 StoreError::PlanUsed(_) | StoreError::Held { .. } | StoreError::Over { .. },
             )

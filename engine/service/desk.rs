@@ -178,7 +178,9 @@ impl Desk {
     }
 
     /// Completes an order by what its caller may: the runbook's path, or the plan's own runbook and parameters.
-    pub fn admit(&self, mut order: Order, caller: &Caller) -> Result<Order, ServiceError> {
+    ///
+    /// With it comes what a calendar of one of the runbook's schedules has against a run now, unless that is `hard`.
+    pub fn admit(&self, mut order: Order, caller: &Caller) -> Result<(Order, Option<String>), ServiceError> {
         if let Some(plan) = order.plan {
             let start = self.read::<_, ServiceError>(|reader| super::start_of(reader, plan))?;
             order.runbook = start.runbook;
@@ -187,7 +189,15 @@ impl Desk {
             order.runbook = self.0.project.runbook(&order.runbook, self.0.project.root())?;
         }
         self.may_run(&order.runbook, caller)?;
-        Ok(order)
+        let closed = match order.mode {
+            Mode::Apply => scheduler::closed(&self.schedules(), &order.runbook, clock::now()),
+            Mode::Plan => None,
+        };
+        match closed {
+            Some((true, why)) => Err(ServiceError::Closed { why }),
+            Some((false, why)) => Ok((order, Some(why))),
+            None => Ok((order, None)),
+        }
     }
 
     fn may_run(&self, runbook: &str, caller: &Caller) -> Result<(), ServiceError> {

@@ -52,9 +52,9 @@ fn a_run_is_asked_for_followed_and_over() {
     assert!(rest.starts_with("id: 4\n"), "{rest}");
     assert_eq!(server.stop(), Some(0));
     // What the server did is in the same run log that the command line reads.
-    let listed = project.run(["runs", "--json"]);
+    let listed = project.args(["runs", "--json"]);
     assert!(listed.stdout.contains("\"status\":\"done\""), "{listed:?}");
-    assert_eq!(project.run(["verify", &run.to_string()]).code, 0);
+    assert_eq!(project.args(["verify", &run.to_string()]).code, 0);
 }
 
 #[test]
@@ -172,7 +172,7 @@ fn a_run_whose_process_is_killed_is_gone_on_with() {
 fn who_may_not_is_told_so() {
     let project = project();
     let viewer = token(&project, "see", "viewer");
-    let narrow = project.run(["token", "add", "n", "--role", "operator", "--runbook", "runbooks/other/*"]);
+    let narrow = project.args(["token", "add", "n", "--role", "operator", "--runbook", "runbooks/other/*"]);
     let server = Server::start(&project);
     assert_eq!(server.nobody().get("/api/v1/runs").status, 401);
     assert_eq!(server.caller("nlr_0000").get("/api/v1/runs").status, 401);

@@ -48,7 +48,7 @@ pub struct Caller {
 
 /// Makes a token of this role in the project.
 pub fn token(project: &Project, name: &str, role: &str) -> String {
-    let output = project.run(["token", "add", name, "--role", role]);
+    let output = project.args(["token", "add", name, "--role", role]);
     assert_eq!(output.code, 0, "{output:?}");
     output.stdout.trim().to_owned()
 }

@@ -198,6 +198,9 @@ pub(crate) struct Asked {
     run: i64,
     /// Whether it was asked for before, with the same idempotency key.
     known: bool,
+    /// What a calendar of one of the runbook's schedules has against a run now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    warning: Option<String>,
 }
 
 /// Ask for a run
@@ -236,13 +239,13 @@ pub(crate) async fn create(
     };
     let keys = Keys { once, overlap: None };
     let enqueued = app.look(move |desk| {
-        let order = desk.admit(order, &caller)?;
-        desk.enqueue(&order, &keys)
+        let (order, warning) = desk.admit(order, &caller)?;
+        Ok((desk.enqueue(&order, &keys)?, warning))
     });
-    let enqueued = enqueued.await?;
+    let (enqueued, warning) = enqueued.await?;
     let known = matches!(enqueued, Enqueued::Known(_));
     let status = if known { StatusCode::OK } else { StatusCode::ACCEPTED };
-    Ok((status, Json(Asked { run: enqueued.run().0, known })))
+    Ok((status, Json(Asked { run: enqueued.run().0, known, warning })))
 }
 
 /// How to cancel.
