@@ -14,7 +14,9 @@ use crate::cli::which::Which;
 /// Without a run, the only question that is open; where there are several, they are listed. With --json, one object: `question run text
 /// yes`.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  nlrun approve 12\n  nlrun approve 12 --no\n  nlrun --server https://nlrun.example.net approve")]
+#[command(
+    after_help = "Examples:\n  nlrun approve 12\n  nlrun approve 12 --no\n  nlrun --server https://nlrun.example.net approve"
+)]
 pub(crate) struct ApproveOptions {
     /// The run's number, or `last`
     run: Option<Which>,
@@ -66,7 +68,10 @@ fn choose(context: &Context, mut open: Vec<Open>, run: Option<i64>) -> Result<Op
             for (_, run, text) in &open {
                 context.out.always(&format!("run {run} asks: {}", safe(text)));
             }
-            Err(Problem::usage("several runs ask something", Some("name one: `nlrun approve RUN`".to_owned())))
+            Err(Problem::usage(
+                "several runs ask something",
+                Some("name one: `nlrun approve RUN`".to_owned()),
+            ))
         }
     }
 }

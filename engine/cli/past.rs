@@ -101,7 +101,8 @@ impl Past<'_> {
                 if !row.summary.artifacts.iter().any(|known| known == name) {
                     return Ok(None);
                 }
-                remote.pour(&["runs", &number, "artifacts", name], &[], |part| bytes.extend_from_slice(part))?;
+                remote
+                    .pour(&["runs", &number, "artifacts", name], &[], |part| bytes.extend_from_slice(part))?;
                 Ok(Some(bytes))
             }
         }

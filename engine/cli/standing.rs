@@ -14,8 +14,10 @@ use crate::world::clock;
 
 /// Show how schedules stand, stop them and let them go on
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  nlrun schedule list\n  nlrun schedule pause certs-sync --reason 'the registrar is down'\n  \
-    nlrun schedule resume certs-sync --reason 'it is back'\n  nlrun schedule fates certs-sync")]
+#[command(
+    after_help = "Examples:\n  nlrun schedule list\n  nlrun schedule pause certs-sync --reason 'the registrar is down'\n  \
+    nlrun schedule resume certs-sync --reason 'it is back'\n  nlrun schedule fates certs-sync"
+)]
 pub(crate) struct StandingOptions {
     #[command(subcommand)]
     verb: StandingVerb,
@@ -133,8 +135,11 @@ fn done(context: &Context, name: &str, is_pause: bool) {
 fn list(context: &Context, mut rows: Vec<Value>, stale: bool) {
     rows.retain(|row| !stale || !row["stale_since"].is_null());
     let out = &context.out;
-    let mut table =
-        Table::new(out, &["schedule", "runbook", "when", "zone", "next", "last", "last success", "state"], &[]);
+    let mut table = Table::new(
+        out,
+        &["schedule", "runbook", "when", "zone", "next", "last", "last success", "state"],
+        &[],
+    );
     for row in &rows {
         if out.json {
             out.json(row);

@@ -13,7 +13,9 @@ use crate::world::clock;
 pub(super) fn server(project: &Project, store: Option<&Store>, found: &mut Vec<Finding>) {
     let settings = &project.config().server;
     let address = |text: &Option<String>| text.clone().filter(|text| text.parse::<SocketAddr>().is_err());
-    for (key, text) in [("server.listen", &settings.listen), ("server.metrics.listen", &settings.metrics.listen)] {
+    for (key, text) in
+        [("server.listen", &settings.listen), ("server.metrics.listen", &settings.metrics.listen)]
+    {
         if let Some(text) = address(text) {
             found.push(
                 Finding::new("server", State::Fail, format!("`{key}: {text}` is no address with a port"))
@@ -27,12 +29,18 @@ pub(super) fn server(project: &Project, store: Option<&Store>, found: &mut Vec<F
             let is_fit = url::Url::parse(text).is_ok_and(|url| matches!(url.scheme(), "http" | "https"));
             if !is_fit {
                 let text = format!("`server.url: {text}` is no address that people can open");
-                found.push(Finding::new("server", State::Fail, text).hint("such as `https://nlrun.example.net`"));
+                found.push(
+                    Finding::new("server", State::Fail, text).hint("such as `https://nlrun.example.net`"),
+                );
             }
         }
         None if has_targets => found.push(
-            Finding::new("server", State::Warn, "messages have no links: nobody says how people reach the server")
-                .hint("set `server.url` in nlrun.yaml"),
+            Finding::new(
+                "server",
+                State::Warn,
+                "messages have no links: nobody says how people reach the server",
+            )
+            .hint("set `server.url` in nlrun.yaml"),
         ),
         None => {}
     }
@@ -58,8 +66,12 @@ pub(super) fn server(project: &Project, store: Option<&Store>, found: &mut Vec<F
     }
     if !schedules.definitions.is_empty() && clock::is_synchronized() == Some(false) {
         found.push(
-            Finding::new("clock", State::Warn, "it is not set by the network: schedules fire by it all the same")
-                .hint("`timedatectl set-ntp true`"),
+            Finding::new(
+                "clock",
+                State::Warn,
+                "it is not set by the network: schedules fire by it all the same",
+            )
+            .hint("`timedatectl set-ntp true`"),
         );
     }
     if let Some(store) = store
@@ -69,11 +81,19 @@ pub(super) fn server(project: &Project, store: Option<&Store>, found: &mut Vec<F
     }
 }
 
-fn log(store: &Store, schedules: &Schedules, now: Timestamp, found: &mut Vec<Finding>) -> Result<(), ServiceError> {
+fn log(
+    store: &Store,
+    schedules: &Schedules,
+    now: Timestamp,
+    found: &mut Vec<Finding>,
+) -> Result<(), ServiceError> {
     match store.lock_holder("server") {
-        Some(holder) => found.push(Finding::new("server", State::Ok, format!("one is in the lead: {holder}"))),
+        Some(holder) => {
+            found.push(Finding::new("server", State::Ok, format!("one is in the lead: {holder}")))
+        }
         None if !schedules.definitions.is_empty() => found.push(
-            Finding::new("server", State::Warn, "no server runs, so no schedule fires").hint("`nlrun serve` starts one"),
+            Finding::new("server", State::Warn, "no server runs, so no schedule fires")
+                .hint("`nlrun serve` starts one"),
         ),
         None => {}
     }
@@ -82,17 +102,26 @@ fn log(store: &Store, schedules: &Schedules, now: Timestamp, found: &mut Vec<Fin
         let name = &stand.definition.schedule.id;
         if let Some(since) = stand.stale_since {
             let text = format!("`{name}` is stale since {since}: it has no success");
-            found.push(Finding::new("schedules", State::Warn, text).hint(format!("`nlrun schedule fates {name}` says why")));
+            found.push(
+                Finding::new("schedules", State::Warn, text)
+                    .hint(format!("`nlrun schedule fates {name}` says why")),
+            );
         }
         if let Some(pause) = stand.cursor.and_then(|moved| moved.cursor.paused) {
             let text = format!("`{name}` stands still since {}: {}", pause.since, pause.why);
-            found.push(Finding::new("schedules", State::Warn, text).hint(format!("`nlrun schedule resume {name}` lets it go on")));
+            found.push(
+                Finding::new("schedules", State::Warn, text)
+                    .hint(format!("`nlrun schedule resume {name}` lets it go on")),
+            );
         }
     }
     let stuck = reader.messages(None, 50)?;
     for one in stuck.iter().filter(|one| one.delivered_at.is_none() && one.error.is_some()) {
         let error = one.error.as_deref().unwrap_or_default();
-        let text = format!("a message to `{}` is not delivered after {} attempts: {error}", one.target, one.attempts);
+        let text = format!(
+            "a message to `{}` is not delivered after {} attempts: {error}",
+            one.target, one.attempts
+        );
         found.push(Finding::new("notify", State::Warn, text));
     }
     Ok(())

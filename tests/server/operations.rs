@@ -19,16 +19,19 @@ use crate::support::web::{Web, reply};
 const FRAGILE: &str = r#"
     //! Fails while the file is not there.
     const PARAMS = #{ path: #{ type: "string", required: true } };
-    const NEEDS = ["file.read:localhost/**"];
-    if !file_exists("localhost", params.path) { fail("the backup is missing") }
+    const NEEDS = ["file.stat:localhost"];
+    if !file_stat("localhost", params.path).exists { fail("the backup is missing") }
 "#;
 
 fn with_schedule(settings: &str, schedule: &str) -> Project {
-    let project = Project::new().runbook("fragile", FRAGILE).runbook("quiet", "//! Quiet.\nconst NEEDS = [];\nprint(1);\n");
+    let project = Project::new()
+        .runbook("fragile", FRAGILE)
+        .runbook("quiet", "//! Quiet.\nconst NEEDS = [];\nprint(1);\n");
     let path = project.path("there").display().to_string();
-    project
-        .file("nlrun.yaml", settings)
-        .file("schedules/backup.yaml", &format!("runbook: fragile\ntz: UTC\nparams: {{path: {path}}}\n{schedule}"))
+    project.file("nlrun.yaml", settings).file(
+        "schedules/backup.yaml",
+        &format!("runbook: fragile\ntz: UTC\nparams: {{path: {path}}}\n{schedule}"),
+    )
 }
 
 /// The messages that a webhook was sent, as JSON, with its headers.
@@ -41,7 +44,9 @@ fn told(web: &Web) -> Vec<(String, Value)> {
 }
 
 fn header<'a>(head: &'a str, name: &str) -> &'a str {
-    head.lines().find_map(|line| line.strip_prefix(&format!("{name}: "))).unwrap_or_else(|| panic!("{name}: {head}"))
+    head.lines()
+        .find_map(|line| line.strip_prefix(&format!("{name}: ")))
+        .unwrap_or_else(|| panic!("{name}: {head}"))
 }
 
 fn metric(text: &str, name: &str) -> f64 {
@@ -57,7 +62,7 @@ fn messages(caller: &Caller) -> Vec<Value> {
 fn a_failure_is_told_once_and_so_is_the_recovery() {
     let web = Web::says("204 No Content", "");
     let settings = format!(
-        "server:\n  url: https://nlrun.example.net/\n  notify:\n    default: [hook]\n    targets:\n      hook: {{webhook: {{url_secret: hook-url, secret: hook-key}}}}\nsecrets:\n  sources: [{{env: NLRUN_SECRET_}}]\n"
+        "server:\n  url: https://nlrun.example.net/\n  notify:\n    default: [hook]\n    targets:\n      hook: {{webhook: {{url_secret: hook-url, secret: hook-key}}}}\nsecrets:\n  sources: [{{env: {{prefix: NLRUN_SECRET_}}}}]\n"
     );
     let project = with_schedule(&settings, "every: 1s\n")
         .variable("NLRUN_SECRET_HOOK_URL", &web.url("/in?token=s3cr3t-in-url"))
@@ -67,7 +72,9 @@ fn a_failure_is_told_once_and_so_is_the_recovery() {
     let see = server.caller(&viewer);
     until("the failure is told", || !web.requests().is_empty());
     // More runs fail meanwhile, and nobody is told again.
-    until("it failed a few times", || see.get("/api/v1/schedules/backup").json()["failures"].as_i64() > Some(2));
+    until("it failed a few times", || {
+        see.get("/api/v1/schedules/backup").json()["failures"].as_i64() > Some(2)
+    });
     project.write("there", "");
     until("the recovery is told", || web.requests().len() > 1);
     until("both are delivered", || messages(&see).iter().all(|one| one["delivered"].is_string()));
@@ -81,7 +88,10 @@ fn a_failure_is_told_once_and_so_is_the_recovery() {
     assert_eq!(failure["link"], format!("https://nlrun.example.net/runs/{run}"));
     assert!(failure["what"].as_str().unwrap().ends_with(": the backup is missing"), "{failure}");
     assert!(failure["place"].as_str().unwrap().starts_with("runbooks/fragile.rhai:5"), "{failure}");
-    assert_eq!((&failure["last_good"], &failure["next"]), (&json!("never"), &json!(format!("`nlrun log {run} --failed`"))));
+    assert_eq!(
+        (&failure["last_good"], &failure["next"]),
+        (&json!("never"), &json!(format!("`nlrun log {run} --failed`")))
+    );
     assert!(told[1].1["what"].as_str().unwrap().contains("in a row had failed"), "{told:?}");
     // The signature of Standard Webhooks, by the bytes that came.
     let requests = web.requests();
@@ -102,10 +112,11 @@ fn what_cannot_be_delivered_is_kept_and_delivered_by_the_next_server() {
         false => reply(stream, "503 Service Unavailable", "", b"out of order s3cr3t"),
     });
     let settings = format!(
-        "server:\n  notify:\n    default: [room]\n    targets:\n      room: {{matrix: {{homeserver: \"http://127.0.0.1:{}\", room: \"!abc:example.org\", token: room-token}}}}\nsecrets:\n  sources: [{{env: NLRUN_SECRET_}}]\n",
+        "server:\n  notify:\n    default: [room]\n    targets:\n      room: {{matrix: {{homeserver: \"http://127.0.0.1:{}\", room: \"!abc:example.org\", token: room-token}}}}\nsecrets:\n  sources: [{{env: {{prefix: NLRUN_SECRET_}}}}]\n",
         web.port
     );
-    let project = with_schedule(&settings, "every: 1s\npause_after_failures: 1\n").variable("NLRUN_SECRET_ROOM_TOKEN", "s3cr3t");
+    let project = with_schedule(&settings, "every: 1s\npause_after_failures: 1\n")
+        .variable("NLRUN_SECRET_ROOM_TOKEN", "s3cr3t");
     let viewer = token(&project, "see", "viewer");
     let server = Server::start(&project);
     let see = server.caller(&viewer);
@@ -131,11 +142,19 @@ fn what_cannot_be_delivered_is_kept_and_delivered_by_the_next_server() {
     assert_eq!((after.len(), messages(&see).len()), (2, 2), "{after:?}");
     for request in &after {
         let line = request.lines().next().unwrap();
-        assert!(line.starts_with("PUT /_matrix/client/v3/rooms/%21abc:example.org/send/m.room.message/nlrun-"), "{line}");
-        assert!(request.contains("authorization: Bearer s3cr3t\r\n") && request.contains("\"formatted_body\""), "{request}");
+        assert!(
+            line.starts_with("PUT /_matrix/client/v3/rooms/%21abc:example.org/send/m.room.message/nlrun-"),
+            "{line}"
+        );
+        assert!(
+            request.contains("authorization: Bearer s3cr3t\r\n") && request.contains("\"formatted_body\""),
+            "{request}"
+        );
     }
     // The same message has the same number in each attempt, so that the room has it once.
-    let number = |request: &String| request.lines().next().unwrap().rsplit('/').nth(1).unwrap().split(' ').next().unwrap().to_owned();
+    let number = |request: &String| {
+        request.lines().next().unwrap().rsplit('/').nth(1).unwrap().split(' ').next().unwrap().to_owned()
+    };
     let first: Vec<String> = web.requests()[..before].iter().map(number).collect();
     assert!(first.iter().all(|one| after.iter().map(number).any(|other| other == *one)), "{first:?}");
 }
@@ -195,7 +214,7 @@ fn mail_goes_by_starttls_and_by_tls_with_a_login() {
         let Some(mailbox) = Mailbox::start(mode) else { return };
         let login = if mode == "none" { "" } else { "user: nlrun, password: mail-password, ca: ca.pem," };
         let settings = format!(
-            "server:\n  notify:\n    targets:\n      ops: {{mail: {{to: [\"On Call <ops@example.org>\"], from: nlrun@example.net, host: localhost, port: {}, tls: {tls}, {login}}}}}\nsecrets:\n  sources: [{{env: NLRUN_SECRET_}}]\n",
+            "server:\n  notify:\n    targets:\n      ops: {{mail: {{to: [\"On Call <ops@example.org>\"], from: nlrun@example.net, host: localhost, port: {}, tls: {tls}, {login}}}}}\nsecrets:\n  sources: [{{env: {{prefix: NLRUN_SECRET_}}}}]\n",
             mailbox.port
         );
         let project = Project::new()
@@ -206,7 +225,12 @@ fn mail_goes_by_starttls_and_by_tls_with_a_login() {
         assert!(sent.stderr.contains("has taken the message"), "{sent:?}");
         let mails = mailbox.mails();
         assert_eq!(mails.len(), 1, "{mode}");
-        for part in ["From nlrun@example.net to ops@example.org", "Auto-Submitted: auto-generated", "Message-ID: <nlrun-test-", "Subject: [nlrun] a test of notifications"] {
+        for part in [
+            "From nlrun@example.net to ops@example.org",
+            "Auto-Submitted: auto-generated",
+            "Message-ID: <nlrun-test-",
+            "Subject: [nlrun] a test of notifications",
+        ] {
             assert!(mails[0].contains(part), "{part}: {}", mails[0]);
         }
         if mode == "none" {
@@ -230,14 +254,19 @@ fn targets_that_are_not_right_are_told_before_they_are_needed() {
     assert!(listed.stdout.contains("`nobody` is no mail address"), "{listed:?}");
     let server = Server::start(&project);
     let said = server.said().join("\n");
-    for part in ["names the target `opps`", "schedule `backup` names the target `pager`", "target `two`: a webhook has one of"] {
+    for part in [
+        "names the target `opps`",
+        "schedule `backup` names the target `pager`",
+        "target `two`: a webhook has one of",
+    ] {
         assert!(said.contains(part), "{part}: {said}");
     }
     let doctor = project.args(["doctor"]).ends(1);
     assert!(doctor.stdout.contains("names the target `pager`"), "{doctor:?}");
     let unknown = project.args(["notify", "test", "op"]).ends(64);
     assert!(unknown.stderr.contains("did you mean `ops`?"), "{unknown:?}");
-    let wrong = Project::new().file("nlrun.yaml", "server:\n  notify:\n    quiet: {from: 25h, until: \"07:00\", tz: UTC}\n");
+    let wrong = Project::new()
+        .file("nlrun.yaml", "server:\n  notify:\n    quiet: {from: 25h, until: \"07:00\", tz: UTC}\n");
     assert!(wrong.args(["doctor"]).ends(1).stdout.contains("`25h` is no time of day"), "a time that is none");
 }
 
@@ -250,7 +279,9 @@ fn metrics_are_as_prometheus_wants_them() {
     let op = server.caller(&operator);
     let run = op.run(&json!({ "runbook": "quiet" }));
     op.wait(run, &["done"]);
-    until("a run of the schedule has failed", || op.get("/api/v1/schedules/backup").json()["failures"].as_i64() > Some(0));
+    until("a run of the schedule has failed", || {
+        op.get("/api/v1/schedules/backup").json()["failures"].as_i64() > Some(0)
+    });
     let answer = op.get("/metrics");
     assert!(answer.headers["content-type"].to_str().unwrap().starts_with("text/plain; version=0.0.4"));
     let text = answer.text;
@@ -267,9 +298,11 @@ fn metrics_are_as_prometheus_wants_them() {
     let server = Server::start(&project);
     let text = server.caller(&operator).get("/metrics").text;
     assert_eq!(metric(&text, "nlrun_runs_total{runbook=\"runbooks/quiet.rhai\",status=\"done\"}"), 1.0);
-    let unpacked = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("target/prometheus/usr/bin/promtool");
+    let unpacked =
+        std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("target/prometheus/usr/bin/promtool");
     let program = if unpacked.exists() { unpacked } else { "promtool".into() };
-    let Ok(mut child) = Command::new(program).args(["check", "metrics"]).stdin(Stdio::piped()).stderr(Stdio::piped()).spawn()
+    let Ok(mut child) =
+        Command::new(program).args(["check", "metrics"]).stdin(Stdio::piped()).stderr(Stdio::piped()).spawn()
     else {
         eprintln!("skipped: promtool is not installed");
         return;
@@ -297,7 +330,11 @@ fn a_server_says_whether_it_lives_and_whether_it_can_work() {
         )
         .unwrap();
     let ready = server.nobody().get("/readyz");
-    assert_eq!((ready.status, &ready.json()["faults"][0]), (503, &json!("the clock is before the newest run")), "{ready:?}");
+    assert_eq!(
+        (ready.status, &ready.json()["faults"][0]),
+        (503, &json!("the clock is before the newest run")),
+        "{ready:?}"
+    );
 }
 
 #[test]
@@ -334,7 +371,9 @@ fn the_servers_own_log_has_numbers_of_requests_and_no_tokens() {
     let own = server.caller("nlr_wrong").get("/api/v1/runs");
     assert!(!own.headers["x-request-id"].is_empty());
     assert_eq!(own.headers["nlrun-version"], env!("CARGO_PKG_VERSION"));
-    until("both are logged", || server.said().iter().filter(|line| line.contains("\"refused\"")).count() == 2);
+    until("both are logged", || {
+        server.said().iter().filter(|line| line.contains("\"refused\"")).count() == 2
+    });
     let said = server.said();
     let line = said.iter().find(|line| line.contains("of-the-proxy-1")).unwrap();
     let event: Value = serde_json::from_str(line).unwrap();

@@ -17,7 +17,7 @@ fn project() -> Project {
             r#"
             //! Says hello.
             const PARAMS = #{ name: #{ type: "string", default: "you" }, fail: false };
-            const NEEDS = ["ssh.exec:localhost", "file.put:localhost/**"];
+            const NEEDS = ["ssh.exec:localhost", "file.put:localhost"];
             step "Greet" {
                 print(`hello ${params.name}`);
                 ssh_exec("localhost", "echo out; echo err >&2");
@@ -48,7 +48,7 @@ fn project() -> Project {
             r#"
             //! Writes.
             const PARAMS = #{ path: #{ type: "string", required: true } };
-            const NEEDS = ["file.put:localhost/**"];
+            const NEEDS = ["file.put:localhost"];
             file_put("localhost", params.path, "text\n");
             artifact("report.txt", "kept");
             "#,
@@ -71,7 +71,8 @@ impl Pair {
         let operator = token(&project, "op", "operator");
         let port = free_port();
         let server = Server::start_at(&project, &format!("127.0.0.1:{port}"), &[]);
-        let elsewhere = Project::new().variable("NLRUN_SERVER", &server.url).variable("NLRUN_TOKEN", &operator);
+        let elsewhere =
+            Project::new().variable("NLRUN_SERVER", &server.url).variable("NLRUN_TOKEN", &operator);
         Self { elsewhere, project, server: Some(server), port }
     }
 
@@ -166,7 +167,11 @@ fn looking_back_is_the_same_there_and_here() {
         assert_eq!(plain(&there.stderr), plain(&here.stderr), "{words:?}");
     }
     let hosts = pair.args(&["hosts", "--json"]).success().json_lines();
-    assert_eq!((&hosts[0]["name"], &hosts[0]["transport"]), (&json!("localhost"), &json!("local")), "{hosts:?}");
+    assert_eq!(
+        (&hosts[0]["name"], &hosts[0]["transport"]),
+        (&json!("localhost"), &json!("local")),
+        "{hosts:?}"
+    );
     let nothing = pair.args(&["show", "99"]).ends(64);
     assert!(nothing.stderr.contains("run 99"), "{nothing:?}");
 }
@@ -175,8 +180,13 @@ fn looking_back_is_the_same_there_and_here() {
 fn a_job_that_asks_again_gets_the_run_that_it_has() {
     let pair = Pair::start();
     let job = |number: &str, name: &str| {
-        let mut command = pair.elsewhere.command(["run", "hello", "--set", &format!("name={name}"), "--no-wait"]);
-        let output = command.env("CI", "true").env("CI_JOB_ID", number).env("CI_SERVER_URL", "https://gitlab.example.org").output();
+        let mut command =
+            pair.elsewhere.command(["run", "hello", "--set", &format!("name={name}"), "--no-wait"]);
+        let output = command
+            .env("CI", "true")
+            .env("CI_JOB_ID", number)
+            .env("CI_SERVER_URL", "https://gitlab.example.org")
+            .output();
         let output = output.unwrap();
         assert!(output.status.success(), "{output:?}");
         String::from_utf8(output.stdout).unwrap().trim().parse::<i64>().unwrap()
@@ -297,7 +307,11 @@ fn a_plan_made_there_is_applied_there_and_nowhere_else() {
 fn schedules_are_stopped_and_let_go_on_from_elsewhere() {
     let pair = Pair::start();
     until("the scheduler has seen it", || {
-        pair.args(&["schedule", "list", "--json"]).success().json_lines()[0]["cursor"].is_object()
+        pair.args(&["schedule", "list", "--json"])
+            .success()
+            .json_lines()
+            .first()
+            .is_some_and(|one| one["cursor"].is_object())
     });
     pair.args(&["schedule", "pause", "daily", "--reason", "holidays"]).success();
     let listed = pair.project.args(["schedule", "list"]).success();
@@ -332,7 +346,11 @@ fn what_is_wrong_is_told_with_what_to_do() {
     says(try_it(&url, ""), 64, &["asks who you are", "NLRUN_TOKEN"]);
     says(try_it(&url, "nlr_00"), 64, &["does not know this token", "nlrun token list"]);
     says(try_it("nlrun.example.net", "x"), 64, &["is no address of a server"]);
-    says(try_it(&format!("http://127.0.0.1:{}", free_port()), "x"), 1, &["connection refused", "nlrun serve"]);
+    says(
+        try_it(&format!("http://127.0.0.1:{}", free_port()), "x"),
+        1,
+        &["connection refused", "nlrun serve"],
+    );
     let other = Web::says("404 Not Found", "<html>nothing here");
     says(try_it(&other.url(""), "x"), 64, &["is no nlrun server"]);
     let page = Web::says("200 OK", "<html>welcome");

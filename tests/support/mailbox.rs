@@ -7,13 +7,12 @@
 #![expect(clippy::disallowed_methods, reason = "tests start servers and write their configuration")]
 
 use std::io::{BufRead as _, BufReader};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
 /// Prints the port, then each mail as it is taken, between lines that stand alone.
 const PROGRAM: &str = r#"
 import asyncio, ssl, sys
-from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, AuthResult
 
 mode, folder = sys.argv[1], sys.argv[2]
@@ -34,22 +33,22 @@ if mode != "none":
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(f"{folder}/right.pem", f"{folder}/right.key")
 
-class Box(Controller):
-    def factory(self):
-        options = dict(hostname="localhost")
-        if mode == "starttls":
-            options.update(tls_context=context, require_starttls=True)
-        if mode != "none":
-            options.update(authenticator=check, auth_required=True, auth_require_tls=mode == "starttls")
-        return SMTP(self.handler, **options)
+def box():
+    options = dict(hostname="localhost")
+    if mode == "starttls":
+        options.update(tls_context=context, require_starttls=True)
+    if mode != "none":
+        options.update(authenticator=check, auth_required=True, auth_require_tls=mode == "starttls")
+    return SMTP(Taken(), **options)
 
-box = Box(Taken(), hostname="127.0.0.1", port=0, ssl_context=context if mode == "tls" else None)
-# The controller tries itself by a connection to the port that it was given.
-box._trigger_server = lambda: None
-box.start()
-print(box.server.sockets[0].getsockname()[1], flush=True)
-sys.stdin.read()
-box.stop()
+async def main():
+    loop = asyncio.get_running_loop()
+    wrapped = context if mode == "tls" else None
+    server = await loop.create_server(box, "127.0.0.1", 0, ssl=wrapped)
+    print(server.sockets[0].getsockname()[1], flush=True)
+    await loop.run_in_executor(None, sys.stdin.read)
+
+asyncio.run(main())
 "#;
 
 /// A running mail server; it ends with this value.
@@ -92,11 +91,6 @@ impl Mailbox {
     pub fn mails(&self) -> Vec<String> {
         let text = std::fs::read_to_string(self.folder.path().join("mails")).unwrap_or_default();
         text.split("\n=====\n").filter(|mail| !mail.trim().is_empty()).map(str::to_owned).collect()
-    }
-
-    /// Where its files are.
-    pub fn folder(&self) -> &Path {
-        self.folder.path()
     }
 }
 

@@ -68,8 +68,9 @@ impl Remote {
         base.set_fragment(None);
         let token = match &common.token_file {
             Some(path) => {
-                let text = std::fs::read_to_string(context.place.cwd.join(path))
-                    .map_err(|error| Problem::usage(format!("cannot read `{}`: {error}", path.display()), None))?;
+                let text = std::fs::read_to_string(context.place.cwd.join(path)).map_err(|error| {
+                    Problem::usage(format!("cannot read `{}`: {error}", path.display()), None)
+                })?;
                 Some(text)
             }
             None => variable("NLRUN_TOKEN"),
@@ -78,8 +79,9 @@ impl Remote {
         let trust = match &common.ca {
             None => Trust::System,
             Some(path) => {
-                let pem = std::fs::read(context.place.cwd.join(path))
-                    .map_err(|error| Problem::usage(format!("cannot read `{}`: {error}", path.display()), None))?;
+                let pem = std::fs::read(context.place.cwd.join(path)).map_err(|error| {
+                    Problem::usage(format!("cannot read `{}`: {error}", path.display()), None)
+                })?;
                 Trust::Roots(pem.into())
             }
         };
@@ -101,7 +103,11 @@ impl Remote {
     }
 
     /// Gets something.
-    pub(crate) fn get<T: DeserializeOwned>(&self, path: &[&str], query: &[(&str, &str)]) -> Result<T, Problem> {
+    pub(crate) fn get<T: DeserializeOwned>(
+        &self,
+        path: &[&str],
+        query: &[(&str, &str)],
+    ) -> Result<T, Problem> {
         self.wait(self.ask("GET", path, query, &[], None)).map_err(Failed::problem)
     }
 
@@ -227,35 +233,54 @@ impl Remote {
     /// Says why there is no answer, and what to do.
     pub(super) fn fault(&self, fault: &Fault) -> Failed {
         let message = format!("{}: {fault}", self.address());
-        let other = |hint: &str| Problem::Remote { message: message.clone(), hint: Some(hint.to_owned()), code: 1 };
+        let other =
+            |hint: &str| Problem::Remote { message: message.clone(), hint: Some(hint.to_owned()), code: 1 };
         match fault {
-            Fault::Unreachable { .. } | Fault::Refused { .. } => {
-                Failed::Passing(other("is the server running (`nlrun serve`), and is this its address and port?"))
+            Fault::Unreachable { .. } | Fault::Refused { .. } => Failed::Passing(other(
+                "is the server running (`nlrun serve`), and is this its address and port?",
+            )),
+            Fault::Tls { cause: TlsCause::Setup, .. } => {
+                Failed::For(other("this machine's certificates cannot be used"))
             }
-            Fault::Tls { cause: TlsCause::Setup, .. } => Failed::For(other("this machine's certificates cannot be used")),
+            Fault::Tls { reason, .. } if reason.contains("InvalidContentType") => {
+                Failed::For(other("does the server speak `http`?"))
+            }
             Fault::Tls { .. } => Failed::For(other(
                 "`--ca FILE` names the authority that signed the server's certificate; the name in the address must be one of the certificate's",
             )),
-            Fault::TimedOut { .. } | Fault::Lost { .. } => Failed::Passing(other("the connection may be bad, or the server overloaded")),
+            Fault::TimedOut { .. } | Fault::Lost { .. } => {
+                Failed::Passing(other("the connection may be bad, or the server overloaded"))
+            }
             Fault::Protocol { .. } => {
-                let hint = if self.base.scheme() == "http" { "does the server speak `https`?" } else { "does the server speak `http`?" };
+                let hint = if self.base.scheme() == "http" {
+                    "does the server speak `https`?"
+                } else {
+                    "does the server speak `http`?"
+                };
                 Failed::For(other(hint))
             }
-            Fault::TooLarge { .. } | Fault::Invalid { .. } | Fault::Cancelled => Failed::For(Problem::Other(message)),
+            Fault::TooLarge { .. } | Fault::Invalid { .. } | Fault::Cancelled => {
+                Failed::For(Problem::Other(message))
+            }
         }
     }
 
     /// Says why an answer is a refusal.
     fn refused(&self, reply: &Reply) -> Failed {
         let problem: Option<Value> = serde_json::from_slice(&reply.body).ok();
-        let is_ours = reply.header("content-type").is_some_and(|media| media.starts_with("application/problem+json"));
+        let is_ours =
+            reply.header("content-type").is_some_and(|media| media.starts_with("application/problem+json"));
         let Some(problem) = problem.filter(|_| is_ours) else {
             let problem = match reply.status {
                 502..=504 => Problem::Other(format!("{} answers {}", self.address(), reply.status)),
                 _ => self.stranger(),
             };
             // A proxy while the server behind it starts again.
-            return if (502..=504).contains(&reply.status) { Failed::Passing(problem) } else { Failed::For(problem) };
+            return if (502..=504).contains(&reply.status) {
+                Failed::Passing(problem)
+            } else {
+                Failed::For(problem)
+            };
         };
         let detail = problem["detail"].as_str().unwrap_or_default().to_owned();
         let errors: Vec<&Value> = problem["errors"].as_array().into_iter().flatten().collect();
@@ -269,19 +294,27 @@ impl Remote {
             ),
         });
         let message = std::iter::once(detail).chain(lines).collect::<Vec<_>>().join("\nerror: ");
-        let remote = |hint: Option<&str>, code: u8| {
-            Problem::Remote { message: message.clone(), hint: hint.map(str::to_owned), code }
+        let remote = |hint: Option<&str>, code: u8| Problem::Remote {
+            message: message.clone(),
+            hint: hint.map(str::to_owned),
+            code,
         };
         match reply.status {
             401 if self.token.is_none() => Failed::For(Problem::usage(
                 format!("{} asks who you are, and no token is given", self.address()),
-                Some("set NLRUN_TOKEN, or give `--token-file FILE`; `nlrun token add` on the server makes one".to_owned()),
+                Some(
+                    "set NLRUN_TOKEN, or give `--token-file FILE`; `nlrun token add` on the server makes one"
+                        .to_owned(),
+                ),
             )),
             401 => Failed::For(Problem::usage(
                 format!("{} does not know this token: it is wrong, has ended or was removed", self.address()),
                 Some("`nlrun token list` on the server shows which there are".to_owned()),
             )),
-            403 => Failed::For(remote(Some("`nlrun token add --role … --runbook …` on the server makes a token that may"), 3)),
+            403 => Failed::For(remote(
+                Some("`nlrun token add --role … --runbook …` on the server makes a token that may"),
+                3,
+            )),
             409 => Failed::For(remote(None, 3)),
             429 | 502..=504 => Failed::Passing(remote(None, 1)),
             400..=499 => Failed::For(remote(None, USAGE)),
@@ -299,7 +332,10 @@ impl Remote {
     /// Says that an answer cannot be understood.
     pub(super) fn other_words(&self, why: &str) -> Problem {
         Problem::Remote {
-            message: format!("the server says something that this nlrun {} does not know: {why}", env!("CARGO_PKG_VERSION")),
+            message: format!(
+                "the server says something that this nlrun {} does not know: {why}",
+                env!("CARGO_PKG_VERSION")
+            ),
             hint: Some("use the version of nlrun that the server has".to_owned()),
             code: 1,
         }

@@ -109,7 +109,9 @@ impl Remote {
                     Ok(true) => return Ok(last),
                     // A connection that is lost is taken up where it ended, as long as it brings something.
                     Ok(false) | Err(Failed::Passing(_)) if last > before => {}
-                    Ok(false) => return Err(Problem::Other("the server ended the stream of events".to_owned())),
+                    Ok(false) => {
+                        return Err(Problem::Other("the server ended the stream of events".to_owned()));
+                    }
                     Err(failed) => return Err(failed.problem()),
                 }
             }
@@ -141,12 +143,15 @@ impl Remote {
             }
             let since = *gone.get_or_insert_with(|| {
                 let why = why.as_ref().map(|why| format!(" ({why})")).unwrap_or_default();
-                crate::cli::out::tell(&format!("the connection is lost{why}; run {run} goes on, and this tries again"));
+                crate::cli::out::tell(&format!(
+                    "the connection is lost{why}; run {run} goes on, and this tries again"
+                ));
                 Instant::now()
             });
             if since.elapsed() > PATIENCE {
                 let hint = format!("`nlrun --server {} log {run} -f` follows it again", self.address());
-                let message = format!("the server was away for {} s; run {run} may go on", PATIENCE.as_secs());
+                let message =
+                    format!("the server was away for {} s; run {run} may go on", PATIENCE.as_secs());
                 return Err(Problem::Remote { message, hint: Some(hint), code: 1 });
             }
             tokio::time::sleep(pause).await;
@@ -172,7 +177,9 @@ impl Remote {
             let Some(part) = part else { return Ok(false) };
             for frame in frames.take(&part) {
                 match frame.event.as_str() {
-                    "event" => hand(record(self, run, &frame.data).map_err(Failed::For)?).map_err(Failed::For)?,
+                    "event" => {
+                        hand(record(self, run, &frame.data).map_err(Failed::For)?).map_err(Failed::For)?
+                    }
                     "end" => return Ok(true),
                     _ => {}
                 }
@@ -227,7 +234,10 @@ impl Remote {
                 let body = json!({ "yes": yes });
                 let sent = self.ask::<Value>("POST", &["questions", &number], &[], &[], Some(&body)).await;
                 if let Err(failed) = sent {
-                    out.word(&format!("the answer was not taken: {}", failed.problem().text().unwrap_or_default()));
+                    out.word(&format!(
+                        "the answer was not taken: {}",
+                        failed.problem().text().unwrap_or_default()
+                    ));
                 }
             }
         }
@@ -247,12 +257,19 @@ impl Remote {
             }
             let number = run.to_string();
             if times > 0 {
-                out.word(&format!("run {run} goes on; `nlrun --server {} log {run} -f` follows it", self.address()));
+                out.word(&format!(
+                    "run {run} goes on; `nlrun --server {} log {run} -f` follows it",
+                    self.address()
+                ));
                 return Ok(());
             }
-            out.word(&format!("run {run} is asked to end; waiting for its clean-up (once more leaves it to itself)"));
+            out.word(&format!(
+                "run {run} is asked to end; waiting for its clean-up (once more leaves it to itself)"
+            ));
             let body = json!({ "now": false });
-            if let Err(failed) = self.ask::<Value>("POST", &["runs", &number, "cancel"], &[], &[], Some(&body)).await {
+            if let Err(failed) =
+                self.ask::<Value>("POST", &["runs", &number, "cancel"], &[], &[], Some(&body)).await
+            {
                 out.word(&failed.problem().text().unwrap_or_default());
             }
         }

@@ -67,7 +67,8 @@ mod tests {
         let expected = [frame("event", "{\"a\":\n\"é\"}"), frame("end", "{}")];
         for size in 1..stream.len() {
             let mut frames = Frames::default();
-            let found: Vec<Frame> = stream.as_bytes().chunks(size).flat_map(|piece| frames.take(piece)).collect();
+            let found: Vec<Frame> =
+                stream.as_bytes().chunks(size).flat_map(|piece| frames.take(piece)).collect();
             assert_eq!(found, expected, "{size}");
         }
     }

@@ -44,7 +44,8 @@ pub(crate) fn runs(context: &Context, remote: &Remote, options: &RunsOptions) ->
     let mut listed = Vec::new();
     while listed.len() < limit {
         let size = (limit - listed.len()).min(PAGE).to_string();
-        let mut pairs: Vec<(&str, &str)> = query.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let mut pairs: Vec<(&str, &str)> =
+            query.iter().map(|(name, value)| (*name, value.as_str())).collect();
         pairs.push(("limit", &size));
         let number = before.map(|before| before.to_string());
         pairs.extend(number.as_deref().map(|number| ("before", number)));
@@ -96,7 +97,8 @@ pub(crate) fn hosts(context: &Context, remote: &Remote, options: &HostsOptions) 
         }
         return Ok(0);
     }
-    let pattern: Vec<(&str, &str)> = options.pattern.iter().map(|pattern| ("pattern", pattern.as_str())).collect();
+    let pattern: Vec<(&str, &str)> =
+        options.pattern.iter().map(|pattern| ("pattern", pattern.as_str())).collect();
     let hosts = all(remote, "hosts", &pattern)?;
     let mut table = Table::new(out, &["host", "user", "address", "through", "last", "groups"], &[]);
     for host in &hosts {
@@ -120,7 +122,9 @@ pub(crate) fn hosts(context: &Context, remote: &Remote, options: &HostsOptions) 
         };
         let verdict = text(&host["last"]["verdict"]);
         let last = match host["last"]["run"].as_i64() {
-            Some(run) if matches!(verdict, "failed" | "unreachable") => Cell::bad(format!("{verdict} in run {run}")),
+            Some(run) if matches!(verdict, "failed" | "unreachable") => {
+                Cell::bad(format!("{verdict} in run {run}"))
+            }
             Some(run) => Cell::good(format!("{verdict} in run {run}")),
             None => Cell::new(""),
         };

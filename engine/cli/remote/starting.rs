@@ -70,7 +70,11 @@ pub(crate) fn apply(context: &Context, remote: &Remote, options: &ApplyOptions) 
             // The number of a run of another run log would be another plan.
             let there: Plan = remote.get(&["runs", &plan.run.to_string(), "plan"], &[])?;
             if there != plan {
-                let hint = format!("make it there: `nlrun --server {} plan {} -o FILE`", remote.address(), plan.runbook);
+                let hint = format!(
+                    "make it there: `nlrun --server {} plan {} -o FILE`",
+                    remote.address(),
+                    plan.runbook
+                );
                 return Err(Problem::usage(format!("`{words}` is no plan of this server"), Some(hint)));
             }
             plan.run
@@ -120,7 +124,8 @@ fn body(context: &Context, runbook: &Runbook, mode: Mode, remotely: &Remotely) -
         Given::Text(text) => Value::String(text),
         Given::Value(value) => value,
     };
-    let params: Map<String, Value> = wanted.set.into_iter().map(|(name, given)| (name, value(given))).collect();
+    let params: Map<String, Value> =
+        wanted.set.into_iter().map(|(name, given)| (name, value(given))).collect();
     let mut body = json!({ "runbook": runbook.runbook, "params": params, "mode": mode });
     if let Some(queue) = &remotely.queue {
         body["queue"] = queue.clone().into();
@@ -135,7 +140,12 @@ fn body(context: &Context, runbook: &Runbook, mode: Mode, remotely: &Remotely) -
 }
 
 /// Asks for a run; returns its number where it is to be followed.
-fn ask(context: &Context, remote: &Remote, body: &Value, remotely: &Remotely) -> Result<Option<RunId>, Problem> {
+fn ask(
+    context: &Context,
+    remote: &Remote,
+    body: &Value,
+    remotely: &Remotely,
+) -> Result<Option<RunId>, Problem> {
     let key = remotely.key.clone().or_else(|| {
         // The same job asks again after a lost connection; another command of it is another run.
         let job = context.place.variable("CI_JOB_ID").filter(|job| !job.is_empty())?;

@@ -27,6 +27,7 @@ const PAGE: usize = 200;
 
 /// From where on.
 #[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct From {
     /// Events after this number; the header `Last-Event-ID` counts for more.

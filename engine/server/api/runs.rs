@@ -110,6 +110,7 @@ pub(crate) fn run_of(reader: &Reader, row: RunRow) -> Result<Run, ServiceError> 
 
 /// Which runs to list.
 #[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Wanted {
     /// A glob over the runbook's path, or its name.
