@@ -11,6 +11,7 @@ mod prepare;
 mod probe;
 mod project;
 mod resume;
+mod schedules;
 mod secrets;
 
 pub use apply::{read_plan, write_plan};
@@ -24,6 +25,7 @@ pub use prepare::{Prepared, Wanted, prepare, prepare_own};
 pub use probe::look;
 pub use project::{Config, Place, Project, ProjectError, Retention, StateConfig, parse_size, scripts};
 pub use resume::{Decision, new_plan, remedy};
+pub use schedules::{Looked, Schedules};
 pub use secrets::{Begun, SecretAnswer, SecretsError, SourceAnswer, Tested, Told, Trouble};
 
 use crate::model::diagnostic::Diagnostic;

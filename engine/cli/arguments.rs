@@ -17,6 +17,7 @@ use crate::cli::k8s::K8sOptions;
 use crate::cli::lab::{LabNginxOptions, LabOptions};
 use crate::cli::log::LogOptions;
 use crate::cli::runs::RunsOptions;
+use crate::cli::schedule::ScheduleOptions;
 use crate::cli::secrets::SecretsOptions;
 use crate::cli::show::ShowOptions;
 use crate::cli::verify::VerifyOptions;
@@ -111,6 +112,7 @@ pub(crate) enum Verb {
     Db(DbOptions),
     Doctor(DoctorOptions),
     Secrets(SecretsOptions),
+    Schedule(ScheduleOptions),
     Lab(LabOptions),
     LabNginx(LabNginxOptions),
     Completions(CompletionsOptions),
