@@ -317,6 +317,7 @@ fn words(ty: Type) -> &'static str {
         Type::Bool => "`true` or `false`",
         Type::Host => "a host or its name",
         Type::Hosts => "a host, or an array of hosts",
+        Type::Items => "an array of hosts, or of maps with a `name`",
         Type::Pattern => "a pattern of the inventory",
         Type::Command => "an array of exact words, or a string for the remote shell",
         Type::Duration => "a length of time: `\"90s\"`, `\"5m\"`, or seconds",
