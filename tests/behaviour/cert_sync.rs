@@ -494,7 +494,7 @@ fn shipped(site: &mut Site) {
 fn the_runbook_brings_what_a_table_says_and_one_that_fails_keeps_no_other_from_it() {
     let Some(mut site) = Site::open() else { return };
     shipped(&mut site);
-    let output = call(&site.project, ["run", "certs/sync"]).ends(1);
+    let output = call(&site.project, ["run", "certs/sync"]).ends(4);
     shows(&output.stdout, "away    site         failed");
     shows(&output.stdout, "the folder of a file does not exist");
     shows(&output.stdout, "web     site         changed");
