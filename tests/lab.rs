@@ -1,6 +1,8 @@
 //! `nlrun lab`: a newcomer's first minutes, and what is left of them.
 #![expect(clippy::disallowed_methods, reason = "tests speak to the lab's servers themselves")]
 
+mod sync;
+
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt as _;
