@@ -17,6 +17,7 @@ mod file;
 mod hidden;
 mod http;
 mod inventory;
+mod items;
 mod k8s;
 mod keep;
 mod outcome;

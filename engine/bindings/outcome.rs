@@ -123,10 +123,10 @@ pub(super) fn unanswered(site: &Site, effect: &str) -> Raise {
 
 type Answer<T> = std::result::Result<T, Box<EvalAltResult>>;
 
-/// What one host of a fan-out came to: `.host .status .ok .changed .value .error`.
+/// What one host or item of a fan-out came to: `.host .status .ok .changed .value .error`.
 #[derive(Debug, Clone)]
 pub struct Result {
-    /// The host's name.
+    /// The host's name, or the item's.
     pub host: String,
     /// How it ended.
     pub verdict: Verdict,

@@ -47,7 +47,7 @@ impl Text {
 /// One that came in the answer of an act is known only to the run that got it: a resumed run has a mark in its place.
 pub(super) fn exposed(secret: &Secret) -> Result<&str, Failure> {
     let text = secret.expose_str().map_err(|error| invalid(error.to_string()))?;
-    if text == mark(secret) {
+    if text.as_bytes() == Secret::placeholder(secret.name().clone()).expose() {
         let message = format!(
             "secret `{}` came in an answer before the run was interrupted and was not recorded; ask for it in a new run",
             secret.name()
@@ -55,11 +55,6 @@ pub(super) fn exposed(secret: &Secret) -> Result<&str, Failure> {
         return Err(Failure { kind: UNKNOWN_OUTCOME.to_owned(), ..invalid(message) });
     }
     Ok(text)
-}
-
-/// Returns what the log shows in place of a secret.
-fn mark(secret: &Secret) -> String {
-    format!("«secret:{}»", secret.name())
 }
 
 /// A script value as the JSON that is sent, secrets and all.
