@@ -11,6 +11,7 @@ mod hosts;
 mod k8s;
 mod lab;
 mod library;
+mod servers;
 mod ssh;
 mod support;
 mod targets;
