@@ -1,4 +1,5 @@
-//! `certs/sync` on a real Debian host with the servers that Debian ships: nginx, Apache, HAProxy, Postfix, stunnel, slapd.
+//! `certs/sync` on a real Debian host with the servers that Debian ships: nginx, Apache, HAProxy, Postfix, stunnel, slapd, and a
+//! container of Docker.
 //!
 //! One test, for one host: its parts build on each other. What is served is asked by `openssl s_client`, not by our own probe.
 #![expect(clippy::disallowed_methods, reason = "tests start openssl")]
@@ -15,7 +16,7 @@ use crate::support::project::{Output, Project};
 /// Configures and starts the servers, each with a first pair.
 const SETUP: &str = r#"
 set -e
-mkdir /srv/pair
+mkdir -p /srv/pair /etc/docker /srv/image/etc
 cd /srv/pair
 openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout first.key -out first.pem -days 30 -subj /CN=first 2>/dev/null
 for name in nginx apache; do cp first.pem $name.pem; cp first.key $name.key; done
@@ -53,15 +54,32 @@ printf 'dn: cn=config\nchangetype: modify\nadd: olcTLSCertificateFile\nolcTLSCer
 slapmodify -n 0 -l /root/tls.ldif
 chown -R openldap: /etc/ldap/slapd.d
 systemctl restart nginx apache2 haproxy postfix stunnel4 slapd
+
+echo '{"bridge":"none","iptables":false,"storage-driver":"vfs"}' >/etc/docker/daemon.json
+systemctl start docker
+mkdir -p /srv/image/var/log/nginx /srv/image/var/lib/nginx /srv/image/run /srv/web
+for file in /usr/sbin/nginx $(ldd /usr/sbin/nginx | grep -o '/[^ )]*'); do
+  mkdir -p /srv/image${file%/*}; cp -L $file /srv/image$file
+done
+echo 'root:x:0:0::/:/bin/sh' >/srv/image/etc/passwd; echo 'root:x:0:' >/srv/image/etc/group
+tar -C /srv/image -c . | docker import - web >/dev/null
+cat >/srv/web/nginx.conf <<'END'
+user root; daemon off; events {}
+http { access_log off; server { listen 9443 ssl; ssl_certificate /certs/tls.crt; ssl_certificate_key /certs/tls.key; } }
+END
+docker volume create certs >/dev/null
+cd /var/lib/docker/volumes/certs/_data; cp /srv/pair/nginx.pem tls.crt; cp /srv/pair/nginx.key tls.key
+docker run -d --name web --network host --cap-drop MKNOD -v certs:/certs -v /srv/web:/etc/nginx:ro web /usr/sbin/nginx >/dev/null
 echo ready
 "#;
 
 /// What the servers are configured by.
 const CONFIGURATIONS: &str = "/etc/nginx/conf.d/site.conf /etc/apache2/sites-available/site.conf /etc/haproxy/haproxy.cfg \
-                              /etc/postfix/main.cf /etc/stunnel/site.conf /etc/ldap/slapd.d/cn=config.ldif";
+                              /etc/postfix/main.cf /etc/stunnel/site.conf /etc/ldap/slapd.d/cn=config.ldif \
+                              /srv/web/nginx.conf";
 
 /// Where each target is served.
-const PORTS: [(&str, u16); 8] = [
+const PORTS: [(&str, u16); 9] = [
     ("nginx", 8441),
     ("combined", 8445),
     ("apache", 8442),
@@ -70,6 +88,7 @@ const PORTS: [(&str, u16); 8] = [
     ("postfix", 25),
     ("stunnel", 8444),
     ("pair", 389),
+    ("docker_volume", 9443),
 ];
 
 /// The host, and a project with pairs for its servers.
@@ -156,6 +175,10 @@ impl Site {
                 target("postfix", "postfix", "deb-1", two("/etc/postfix/site")),
                 target("stunnel", "stunnel", "deb-1", json!({ "path": "/srv/pair/stunnel.pem" })),
                 target("pair", "pair", "deb-1", pair),
+                target("docker_volume", "docker_volume", "deb-1", json!({
+                    "volume": "certs", "certificate": "tls.crt", "key": "tls.key", "container": "web",
+                    "test": "docker exec web nginx -t",
+                })),
             ],
         });
         self.project.write("certs.json", &table.to_string());
@@ -213,7 +236,7 @@ impl Site {
     /// What is in the files, and that nothing else is beside them.
     fn files(&self) -> String {
         self.on(
-            "cd /srv/pair; ls -A; stat -c '%n %a %U' *; sha256sum * /etc/postfix/site.* /etc/ldap/site.*; ls -A /etc/postfix /etc/ldap | grep nlrun",
+            "v=/var/lib/docker/volumes/certs/_data; cd /srv/pair; ls -A; stat -c '%n %a %U' *; sha256sum * /etc/postfix/site.* /etc/ldap/site.* $v/*; ls -A /etc/postfix /etc/ldap $v | grep nlrun",
         )
     }
 }
@@ -229,6 +252,7 @@ fn certificates_reach_the_servers_of_debian() {
     apache_is_not_ended_and_not_started(&site);
     postfix_names_both(&site);
     a_unit_of_stunnel_that_cannot_reload(&site);
+    containers_are_asked_what_they_have(&site, &nothing);
     site.no_key_is_recorded();
 }
 
@@ -365,6 +389,30 @@ fn a_unit_of_stunnel_that_cannot_reload(site: &Site) {
     site.project.write("certs.json", &table.to_string());
     site.sync("stunnel", 0);
     assert_eq!(site.shown("stunnel"), "two");
+}
+
+/// A volume that the container does not have, a signal in place of a restart, and a container that is not there.
+fn containers_are_asked_what_they_have(site: &Site, nothing: &Value) {
+    let started = || site.on("docker inspect -f '{{ .State.StartedAt }}' web");
+    let before = started();
+    let with = |key: &str, value: &str| {
+        site.table("three", "three", nothing);
+        let mut table: Value = serde_json::from_str(&site.project.read("certs.json")).unwrap();
+        let target = table["targets"].as_array_mut().unwrap().last_mut().unwrap();
+        target["with"][key] = value.into();
+        site.project.write("certs.json", &table.to_string());
+        site.project.args(["run", "certs/sync", "--set", "only=docker_volume"])
+    };
+    let output = with("volume", "other").ends(1);
+    assert!(output.stderr.contains("container web has no volume other"), "{output:?}");
+    let output = with("container", "wep").ends(1);
+    assert!(output.stderr.contains("wep"), "{output:?}");
+    site.table("one", "one", nothing);
+    site.sync("docker_volume", 0);
+    assert_ne!(started(), before);
+    let before = started();
+    with("signal", "HUP").success();
+    assert_eq!((site.shown("docker_volume").as_str(), started()), ("three", before));
 }
 
 impl Site {

@@ -17,7 +17,7 @@ included=openssh-server,sudo,iproute2,procps,systemd,systemd-sysv,dbus,libpam-sy
 # Hosts have no route to a mirror: what runbooks install later comes along with what it depends on.
 installable=(rsync cron snmpd)
 # Servers with certificates, which every host has and none starts: to install them anew for each test takes too long.
-servers=(apache2 haproxy nginx-light openssl postfix slapd socat stunnel4)
+servers=(apache2 docker.io haproxy nginx-light openssl postfix slapd socat stunnel4)
 # For the tree of the rpm hosts, with what these depend on.
 rpm_tools=(dnf dnf-plugins-core rpm createrepo-c)
 
@@ -115,7 +115,7 @@ mv "$tree"/var/cache/apt/archives/*.deb "$work/rpm/"
 printf '#!/bin/sh\nexit 101\n' > "$tree/usr/sbin/policy-rc.d"
 chmod 755 "$tree/usr/sbin/policy-rc.d"
 in_tree apt-get -qq -o Dpkg::Use-Pty=0 install -y --no-install-recommends "${servers[@]}" >&2
-in_tree systemctl --quiet disable apache2 haproxy nginx postfix slapd stunnel4
+in_tree systemctl --quiet disable apache2 containerd docker.service docker.socket haproxy nginx postfix slapd stunnel4
 build_packages
 index_packages
 
