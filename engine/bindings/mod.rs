@@ -22,6 +22,7 @@ mod keep;
 mod outcome;
 mod ping;
 mod project;
+mod retry;
 mod ssh;
 mod sudo;
 mod tls;
