@@ -238,7 +238,7 @@ fn line(stream: &mut TcpStream) -> Option<String> {
 }
 
 /// Passes on what both sides say until they end.
-fn relay(stream: &mut TcpStream, port: u16) {
+pub fn relay(stream: &mut TcpStream, port: u16) {
     let mut there = TcpStream::connect(("127.0.0.1", port)).unwrap();
     let (mut from, mut to) = (stream.try_clone().unwrap(), there.try_clone().unwrap());
     std::thread::spawn(move || {
