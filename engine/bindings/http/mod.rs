@@ -15,6 +15,7 @@ use rhai::Dynamic;
 
 pub(super) use self::body::files;
 pub(super) use self::request::trusted_by;
+pub(super) use self::text::Text;
 
 use self::answer::Answer;
 use self::effects::{Ask, Delete, Get, Look, Patch, Post, Put, ReadBy, Verb};
