@@ -450,8 +450,8 @@ fn what_is_no_text_comes_as_bytes() {
     assert_eq!(kept.stdout, packed);
     drop(web);
     shows(&call(&project, ["replay", "1"]).success().stdout, "70000 ()");
-    let both = format!("http_get(\"http://127.0.0.1:9/\", #{{ bytes: true, secrets: [\"/x\"] }});");
-    shows(&run(&both).ends(1).stderr, "leave `bytes` out");
+    let both = "http_get(\"http://127.0.0.1:9/\", #{ bytes: true, secrets: [\"/x\"] });";
+    shows(&run(both).ends(1).stderr, "leave `bytes` out");
 }
 
 /// An appliance as many are: a form with a token, a login that answers with a redirect, a session that moves.
