@@ -13,6 +13,7 @@ mod lab;
 mod library;
 mod schedule;
 mod server;
+mod servers;
 mod ssh;
 mod support;
 mod targets;

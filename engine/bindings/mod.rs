@@ -23,6 +23,8 @@ mod keep;
 mod outcome;
 mod ping;
 mod project;
+mod retry;
+mod secret_write;
 mod ssh;
 mod sudo;
 mod tls;
@@ -73,6 +75,7 @@ pub const ALL: &[&Binding] = &[
     &k8s::BINDING,
     &ping::BINDING,
     &project::BINDING,
+    &secret_write::BINDING,
     &cert::BINDING,
     &ssh::BINDING,
     &tls::BINDING,

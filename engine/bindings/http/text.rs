@@ -13,14 +13,14 @@ use crate::model::secret::Secret;
 /// A text, or a secret in its place; in the journal the secret is its name.
 #[derive(Debug, Clone, Serialize)]
 #[serde(untagged)]
-pub(super) enum Text {
+pub(in crate::bindings) enum Text {
     Plain(String),
     Secret(Secret),
 }
 
 impl Text {
     /// Reads a script value; numbers and truth values are texts, too.
-    pub(super) fn from(value: &Dynamic) -> Option<Self> {
+    pub(in crate::bindings) fn from(value: &Dynamic) -> Option<Self> {
         if let Some(secret) = value.read_lock::<SecretValue>() {
             return Some(Self::Secret(secret.0.clone()));
         }
@@ -30,7 +30,7 @@ impl Text {
     }
 
     /// Returns the text to send.
-    pub(super) fn exposed(&self) -> Result<&str, Failure> {
+    pub(in crate::bindings) fn exposed(&self) -> Result<&str, Failure> {
         match self {
             Self::Plain(text) => Ok(text),
             Self::Secret(secret) => exposed(secret),
