@@ -1,6 +1,7 @@
 //! Starts, plans, applies, resumes, replays and cancels runs: what every face calls. Nothing here talks to a terminal.
 
 mod apply;
+mod catalog;
 mod desk;
 mod dispatch;
 mod doctor;
@@ -9,6 +10,7 @@ mod execute;
 mod history;
 mod live;
 mod names;
+mod notify;
 mod own;
 mod prepare;
 mod probe;
@@ -19,8 +21,9 @@ mod schedules;
 mod secrets;
 mod settings;
 
-pub use apply::{read_plan, write_plan};
-pub use desk::Desk;
+pub use apply::{plan_of, read_plan, write_plan};
+pub use catalog::{Listed, Stand};
+pub use desk::{Desk, Measured};
 pub use dispatch::{Allowance, Dispatcher, Folder, Folders, Here, Holdup, Round, Veto};
 pub use doctor::{Finding, State as FindingState, examine};
 pub use endpoints::{Endpoint, Ping};
@@ -28,6 +31,7 @@ pub use execute::{Asked, LOCK_WAIT, give_up, take_out};
 pub use history::{groups_by_hosts, start_of, used, walk};
 pub use live::{Finished, Hands, sweep};
 pub use names::Known;
+pub use notify::{Notifier, notify_faults, send as send_notice, stale_since, test_notice};
 pub use own::Own;
 pub use prepare::{Prepared, Wanted, prepare, prepare_own};
 pub use probe::look;
@@ -36,7 +40,7 @@ pub use resume::{Decision, new_plan, remedy};
 pub use scheduler::{Alarm, InForce, Scheduler};
 pub use schedules::{Looked, Schedules};
 pub use secrets::{Begun, SecretAnswer, SecretsError, SourceAnswer, Tested, Told, Trouble};
-pub use settings::{RunLimits, Settings};
+pub use settings::{Metrics, RunLimits, Settings};
 
 use crate::model::diagnostic::Diagnostic;
 use crate::model::runbook::ParameterError;
@@ -114,6 +118,12 @@ pub enum ServiceError {
     NoSchedule {
         /// What was asked for.
         name: String,
+    },
+    /// The server has no folder of the project.
+    #[error("there is no folder of the project: {reason}")]
+    NoFolder {
+        /// Why.
+        reason: String,
     },
     /// Whoever asks may run other runbooks, but not this one.
     #[error("{who} may not run `{runbook}`")]

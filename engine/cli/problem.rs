@@ -74,6 +74,7 @@ impl Problem {
                 ServiceError::Probe { fault: probe::Fault::Invalid { .. }, .. } => USAGE,
                 ServiceError::Store(_)
                 | ServiceError::Unusable { .. }
+                | ServiceError::NoFolder { .. }
                 | ServiceError::Probe { .. }
                 | ServiceError::Runtime(_) => 1,
             },

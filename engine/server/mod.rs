@@ -4,7 +4,13 @@
 
 mod api;
 mod caller;
+mod extract;
+mod health;
+mod house;
+mod log;
+mod metrics;
 mod problem;
+mod reference;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -55,11 +61,16 @@ pub fn serve(
         let desk = desk.clone();
         std::thread::Builder::new().name("desk".to_owned()).spawn(move || desk.work())?
     };
+    let metrics_at = desk.project().config().server.metrics.listen.clone();
     let result = runtime.block_on(async {
         let listener = TcpListener::bind(listen).await?;
         ready(listener.local_addr()?);
         let (end, ending) = watch::channel(false);
         let app = App { desk: desk.clone(), ending };
+        tokio::spawn(house::keep(app.clone()));
+        if let Some(listen) = metrics_at {
+            tokio::spawn(metrics::serve(TcpListener::bind(listen).await?, app.clone()));
+        }
         let router = api::router(Arc::new(openapi())).with_state(app);
         let service = router.into_make_service_with_connect_info::<SocketAddr>();
         let mut told = end.subscribe();

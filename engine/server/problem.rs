@@ -124,6 +124,12 @@ impl From<ServiceError> for Failure {
             ServiceError::Store(StoreError::NoRun(_))
             | ServiceError::Project(ProjectError::NoRunbook { .. }) => Self::not_found(detail),
             ServiceError::NoSchedule { .. } => Self::not_found(detail),
+            // Where the project lies is nothing for those who ask over the network.
+            ServiceError::Project(ProjectError::Outside(..)) => Self::not_found("there is no such runbook"),
+            ServiceError::Store(StoreError::Overtaken) => {
+                Self::conflict("somebody else, or the scheduler, has moved it meanwhile: look again")
+            }
+            ServiceError::NoFolder { .. } => Self::new(StatusCode::SERVICE_UNAVAILABLE, "no-project", detail),
             ServiceError::NotYours { .. } => Self::forbidden(detail),
             ServiceError::Check(found) => {
                 let errors = found.iter().filter_map(|one| serde_json::to_value(one).ok()).collect();

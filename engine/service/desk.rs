@@ -8,6 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::{broadcast, watch};
 
+use crate::model::histogram::Histogram;
 use crate::model::order::Order;
 use crate::model::role::Caller;
 use crate::model::run::{Mode, RunId, Status};
@@ -57,6 +58,16 @@ struct Inner {
     veto: Veto,
     leads: AtomicBool,
     is_ending: AtomicBool,
+    measured: Mutex<Measured>,
+}
+
+/// What is measured while the server works, since it was started; in seconds.
+#[derive(Debug, Clone, Default)]
+pub struct Measured {
+    /// How much later than due runs of schedules came into the queue.
+    pub lateness: Histogram,
+    /// How long runs waited in the queue until a process was started for them.
+    pub wait: Histogram,
 }
 
 #[derive(Default)]
@@ -112,6 +123,7 @@ impl Desk {
             veto,
             leads: AtomicBool::new(false),
             is_ending: AtomicBool::new(false),
+            measured: Mutex::default(),
         })))
     }
 
@@ -168,6 +180,11 @@ impl Desk {
     /// Returns why runs that wait are not started yet, in the order of their turn.
     pub fn held_up(&self) -> Vec<(RunId, Holdup)> {
         self.0.held_up.lock().clone()
+    }
+
+    /// Returns what was measured since the server was started.
+    pub fn measured(&self) -> Measured {
+        self.0.measured.lock().clone()
     }
 
     /// Puts an order into its queue, unless its key is known.
@@ -349,6 +366,7 @@ impl Desk {
             }
         };
         for (run, late) in &turn.queued {
+            self.0.measured.lock().lateness.add(*late);
             tracing::info!(%run, late_ms = late.as_millis() as u64, "scheduled");
         }
         for (run, schedule) in &turn.cancels {
@@ -384,6 +402,10 @@ impl Desk {
         match self.0.dispatcher.round(&self.0.veto) {
             Ok(round) => {
                 for run in &round.started {
+                    let waited = self.read::<_, StoreError>(|reader| reader.waited(*run));
+                    if let Ok(Some(waited)) = waited {
+                        self.0.measured.lock().wait.add(waited);
+                    }
                     tracing::info!(%run, "started");
                 }
                 for run in &round.given_up {

@@ -24,6 +24,20 @@ pub struct Settings {
     pub locks: BTreeMap<String, usize>,
     /// What one run may use.
     pub limits: RunLimits,
+    /// Who is told what needs somebody.
+    pub notify: crate::world::notify::config::Config,
+    /// Who may read `/metrics`, and where.
+    pub metrics: Metrics,
+}
+
+/// Who may read `/metrics`, and where.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Metrics {
+    /// Whether anybody may who reaches it; otherwise a token of a viewer is asked for.
+    pub open: bool,
+    /// Address and port of a listener of its own, where no token is asked for; it also has `/healthz` and `/readyz`.
+    pub listen: Option<String>,
 }
 
 /// What one run may use.

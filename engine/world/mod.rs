@@ -14,6 +14,7 @@ pub mod inventory;
 pub mod k8s;
 pub mod local;
 pub mod machine;
+pub mod notify;
 pub mod ping;
 pub mod process;
 pub mod project;

@@ -2,8 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use axum::Json;
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -15,6 +14,7 @@ use crate::model::run::{Mode, RunId, Status};
 use crate::server::App;
 use crate::server::api::{Answer, Page};
 use crate::server::caller::{AtLeast, Operator, Viewer};
+use crate::server::extract::{Json, Path, Query};
 use crate::server::problem::{Failure, Problem};
 use crate::service::{ServiceError, start_of};
 use crate::store::{Enqueued, Filter, Keys, Reader, RunRow};
@@ -54,9 +54,25 @@ pub(crate) struct Run {
     /// The commit of the project.
     #[serde(skip_serializing_if = "Option::is_none")]
     commit: Option<String>,
+    /// Whether the project had changes that were not committed.
+    dirty: bool,
     /// The bound parameters; secrets by name.
     #[schema(value_type = Object)]
     params: Value,
+    /// SHA-256 of every script, by path.
+    #[schema(value_type = Object)]
+    sources: BTreeMap<String, String>,
+    /// SHA-256 of the inventory as it was.
+    inventory: String,
+    /// What whoever asked was allowed.
+    grants: Vec<String>,
+    /// What was allowed besides, to a runbook without `NEEDS`.
+    allow: Vec<String>,
+    /// SHA-256 of the plan that is applied.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    plan: Option<String>,
+    /// The version of nlrun that ran it.
+    version: String,
     /// The exit code of `nlrun run` for this status.
     exit_code: u8,
     /// The number of its last event.
@@ -78,7 +94,14 @@ pub(crate) fn run_of(reader: &Reader, row: RunRow) -> Result<Run, ServiceError> 
         by: start.trigger.to_string(),
         trigger: start.trigger,
         commit: start.commit,
+        dirty: start.dirty,
         params: start.params,
+        sources: start.sources,
+        inventory: start.inventory,
+        grants: start.grants,
+        allow: start.allow,
+        plan: start.plan,
+        version: start.version,
         exit_code: row.summary.status.exit_code(),
         last_event: row.last_seq.0,
         summary: row.summary,
@@ -87,6 +110,7 @@ pub(crate) fn run_of(reader: &Reader, row: RunRow) -> Result<Run, ServiceError> 
 
 /// Which runs to list.
 #[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct Wanted {
     /// A glob over the runbook's path, or its name.
     runbook: Option<String>,
@@ -216,6 +240,9 @@ pub(crate) async fn create(
 ) -> Result<(StatusCode, Json<Asked>), Failure> {
     let key = headers.get("idempotency-key").map(|value| value.to_str()).transpose();
     let key = key.map_err(|_| Failure::invalid("an idempotency key is plain ASCII"))?;
+    if key.is_some_and(|key| key.is_empty() || key.len() > 200) {
+        return Err(Failure::invalid("an idempotency key has 1 to 200 characters"));
+    }
     // Two callers do not share keys.
     let once = key.map(|key| format!("api:{}:{key}", caller.name()));
     let texts = |value: Value| match value {
