@@ -4,15 +4,21 @@
 
 mod api;
 mod caller;
+mod guard;
+mod listen;
+mod login;
 mod problem;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use axum::extract::DefaultBodyLimit;
+use axum::middleware::from_fn_with_state;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
-use crate::service::{Desk, ServiceError};
+use crate::service::{Desk, Identity, ServiceError};
+use crate::world::tls::files::Files;
 
 pub use api::openapi;
 
@@ -20,6 +26,8 @@ pub use api::openapi;
 #[derive(Clone)]
 pub(crate) struct App {
     pub(crate) desk: Desk,
+    pub(crate) identity: Identity,
+    pub(crate) house: Arc<guard::Gatehouse>,
     /// Turns true when the server ends, so that streams end with it.
     pub(crate) ending: watch::Receiver<bool>,
 }
@@ -30,19 +38,31 @@ impl App {
         &self,
         look: impl FnOnce(&Desk) -> Result<T, ServiceError> + Send + 'static,
     ) -> Result<T, problem::Failure> {
+        self.work(look).await
+    }
+
+    /// Does something off the threads that serve requests.
+    pub(crate) async fn work<T: Send + 'static, E: Into<problem::Failure> + Send + 'static>(
+        &self,
+        work: impl FnOnce(&Desk) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, problem::Failure> {
         let desk = self.desk.clone();
-        match tokio::task::spawn_blocking(move || look(&desk)).await {
-            Ok(result) => Ok(result?),
+        match tokio::task::spawn_blocking(move || work(&desk)).await {
+            Ok(result) => result.map_err(Into::into),
             Err(_) => Err(problem::Failure::broken()),
         }
     }
 }
 
 /// Listens and answers until `ended` is done; the work behind the desk goes on meanwhile.
+///
+/// With `tls` it shows a certificate. `ready` gets the address that people reach it at.
 pub fn serve(
     desk: Desk,
+    identity: Identity,
     listen: SocketAddr,
-    ready: impl FnOnce(SocketAddr),
+    tls: Option<Files>,
+    ready: impl FnOnce(&str),
     ended: impl Future<Output = ()>,
 ) -> Result<(), ServiceError> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -57,28 +77,37 @@ pub fn serve(
     };
     let result = runtime.block_on(async {
         let listener = TcpListener::bind(listen).await?;
-        ready(listener.local_addr()?);
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        let own = format!("{scheme}://{}", listener.local_addr()?);
+        ready(&own);
         let (end, ending) = watch::channel(false);
-        let app = App { desk: desk.clone(), ending };
-        let router = api::router(Arc::new(openapi())).with_state(app);
-        let service = router.into_make_service_with_connect_info::<SocketAddr>();
-        let mut told = end.subscribe();
-        let serving = axum::serve(listener, service).with_graceful_shutdown(async move {
-            let _ = told.wait_for(|ended| *ended).await;
-        });
-        let serving = async { serving.await };
-        tokio::pin!(serving, ended);
-        tokio::select! {
-            result = &mut serving => result,
-            () = &mut ended => {
-                let _ = end.send(true);
-                tokio::time::timeout(std::time::Duration::from_secs(5), serving).await.unwrap_or(Ok(()))
-            }
-        }
+        let router = router(&desk, identity, &own, ending);
+        let ended = async move {
+            ended.await;
+            let _ = end.send(true);
+        };
+        listen::listen(listener, tls.map(Arc::new), router, ended).await;
+        Ok::<(), ServiceError>(())
     });
     desk.close();
     let worked = work.join();
     runtime.shutdown_background();
     result?;
     worked.unwrap_or(Ok(()))
+}
+
+/// Puts the routes together, behind the guard.
+fn router(desk: &Desk, identity: Identity, own: &str, ending: watch::Receiver<bool>) -> axum::Router {
+    let settings = &desk.project().config().server;
+    let url = settings.url.as_deref().unwrap_or(own);
+    let url =
+        url::Url::parse(url).or_else(|_| url::Url::parse(own)).expect("an address and a port are a URL");
+    let description = Arc::new(openapi());
+    let house = guard::Gatehouse::new(url, settings.trusted_proxies.clone(), &description);
+    let app = App { desk: desk.clone(), identity, house: Arc::new(house), ending };
+    api::router(description)
+        .merge(login::router())
+        .layer(DefaultBodyLimit::max(guard::MOST_BODY))
+        .layer(from_fn_with_state(app.clone(), guard::guard))
+        .with_state(app)
 }

@@ -1,8 +1,12 @@
 //! The API for programs: REST with problems as RFC 9457, described by OpenAPI 3.1 that is made from this code.
 
+mod audit;
 mod events;
 mod questions;
 mod runs;
+pub(super) mod session;
+mod tokens;
+mod users;
 
 use std::sync::Arc;
 
@@ -33,6 +37,12 @@ fn described() -> OpenApiRouter<App> {
         .routes(routes!(events::stream))
         .routes(routes!(questions::list))
         .routes(routes!(questions::answer))
+        .routes(routes!(session::show, session::create, session::delete))
+        .routes(routes!(users::list, users::create))
+        .routes(routes!(users::change, users::remove))
+        .routes(routes!(tokens::list, tokens::create))
+        .routes(routes!(tokens::remove))
+        .routes(routes!(audit::list))
 }
 
 /// Returns the description of the API.
@@ -67,6 +77,18 @@ pub(crate) struct Page<T> {
     /// What to give as `before` to get the next page; absent on the last one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) next: Option<i64>,
+}
+
+/// Writes an instant, from microseconds since 1970, as RFC 3339.
+pub(crate) fn instant(at: i64) -> String {
+    jiff::Timestamp::from_microsecond(at).map(|at| at.to_string()).unwrap_or_default()
+}
+
+/// Reads an instant as RFC 3339, to microseconds since 1970.
+pub(crate) fn read_instant(text: &str) -> Result<i64, Failure> {
+    let time: Result<jiff::Timestamp, _> = text.parse();
+    time.map(jiff::Timestamp::as_microsecond)
+        .map_err(|_| Failure::invalid(format!("`{text}` is no time such as 2027-01-31T03:00:00Z")))
 }
 
 pub(crate) type Answer<T> = Result<Json<T>, Failure>;
