@@ -1,5 +1,6 @@
 //! The API for programs: REST with problems as RFC 9457, described by OpenAPI 3.1 that is made from this code.
 
+mod audit;
 mod detail;
 mod events;
 mod inventory;
@@ -8,6 +9,9 @@ mod queue;
 mod runbooks;
 mod runs;
 mod schedules;
+pub(super) mod session;
+mod tokens;
+mod users;
 
 use std::sync::Arc;
 
@@ -58,6 +62,12 @@ fn described() -> OpenApiRouter<App> {
         .routes(routes!(health::alive))
         .routes(routes!(health::ready))
         .routes(routes!(metrics::show))
+        .routes(routes!(session::show, session::create, session::delete))
+        .routes(routes!(users::list, users::create))
+        .routes(routes!(users::change, users::remove))
+        .routes(routes!(tokens::list, tokens::create))
+        .routes(routes!(tokens::remove))
+        .routes(routes!(audit::list))
 }
 
 /// Returns the description of the API.
@@ -126,6 +136,13 @@ pub(crate) fn page_of<T>(
 /// Writes an instant, from microseconds since 1970, as RFC 3339.
 pub(crate) fn instant(at: i64) -> String {
     jiff::Timestamp::from_microsecond(at).map(|at| at.to_string()).unwrap_or_default()
+}
+
+/// Reads an instant as RFC 3339, to microseconds since 1970.
+pub(crate) fn read_instant(text: &str) -> Result<i64, Failure> {
+    let time: Result<jiff::Timestamp, _> = text.parse();
+    time.map(jiff::Timestamp::as_microsecond)
+        .map_err(|_| Failure::invalid(format!("`{text}` is no time such as 2027-01-31T03:00:00Z")))
 }
 
 pub(crate) type Answer<T> = Result<Json<T>, Failure>;
