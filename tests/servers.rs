@@ -403,10 +403,10 @@ fn containers_are_asked_what_they_have(site: &Site, nothing: &Value) {
         site.project.write("certs.json", &table.to_string());
         site.project.args(["run", "certs/sync", "--set", "only=docker_volume"])
     };
-    let output = with("volume", "other").ends(1);
-    assert!(output.stderr.contains("container web has no volume other"), "{output:?}");
-    let output = with("container", "wep").ends(1);
-    assert!(output.stderr.contains("wep"), "{output:?}");
+    let output = with("volume", "other").ends(4);
+    assert!(output.stdout.contains("container web has no volume other"), "{output:?}");
+    let output = with("container", "wep").ends(4);
+    assert!(output.stdout.contains("wep"), "{output:?}");
     site.table("one", "one", nothing);
     site.sync("docker_volume", 0);
     assert_ne!(started(), before);
