@@ -280,7 +280,7 @@ fn what_cannot_be_served_is_refused(site: &Site) {
         [("old", "old", "expired on"), ("two", "one", "is not that of the certificate")]
     {
         site.table(certificate, key, &json!({}));
-        site.sync("", 1);
+        site.sync("", 4);
         let rows = site.report();
         Site::all(&rows, "failed");
         let says = |error: &str| error.contains(why);
@@ -293,7 +293,7 @@ fn what_cannot_be_served_is_refused(site: &Site) {
 fn a_broken_configuration_brings_the_old_pair_back(site: &Site, nothing: &Value) {
     let before = site.files();
     site.on(&format!("for file in {CONFIGURATIONS}; do cp -a $file $file.good; echo nonsense >>$file; done"));
-    let rows = site.brings("two", &json!({ "patience": "1s" }), 1);
+    let rows = site.brings("two", &json!({ "patience": "1s" }), 4);
     Site::all(&rows, "failed");
     for (name, (_, error)) in &rows {
         // stunnel says of a reload that it went well.
@@ -313,7 +313,7 @@ fn a_broken_configuration_brings_the_old_pair_back(site: &Site, nothing: &Value)
 }
 
 fn what_was_not_told_is_told_by_the_next_run(site: &Site, nothing: &Value) {
-    let rows = site.brings("three", &json!({ "reload": "echo nobody hears >&2; exit 3" }), 1);
+    let rows = site.brings("three", &json!({ "reload": "echo nobody hears >&2; exit 3" }), 4);
     Site::all(&rows, "failed");
     for (name, (_, error)) in &rows {
         assert!(
@@ -332,7 +332,7 @@ fn apache_is_not_ended_and_not_started(site: &Site) {
     let names = "/etc/apache2/sites-available/site.conf";
     site.on(&format!("cp /srv/pair/apache.key /srv/pair/other.key; sed -i s,/srv/pair/apache.key,/srv/pair/other.key, {names}"));
     site.table("one", "one", &json!({}));
-    site.sync("apache", 1);
+    site.sync("apache", 4);
     let error = site.report()["apache"].1.clone();
     assert!(
         error.contains("no SSLCertificateKeyFile of Apache's configuration names /srv/pair/apache.key"),
@@ -352,7 +352,7 @@ fn apache_is_not_ended_and_not_started(site: &Site) {
 
     site.on("systemctl stop apache2");
     site.table("three", "three", &json!({}));
-    site.sync("apache", 1);
+    site.sync("apache", 4);
     let error = site.report()["apache"].1.clone();
     assert!(error.contains("Apache does not run"), "{error}");
     assert_eq!(site.on("pgrep -c apache2"), "0");
@@ -365,7 +365,7 @@ fn apache_is_not_ended_and_not_started(site: &Site) {
 fn postfix_names_both(site: &Site) {
     site.table("one", "one", &json!({}));
     site.on("cp /etc/postfix/site.key /etc/postfix/other.key; postconf -e smtpd_tls_key_file=/etc/postfix/other.key; postfix reload");
-    site.sync("postfix", 1);
+    site.sync("postfix", 4);
     let error = site.report()["postfix"].1.clone();
     assert!(error.contains("of Postfix names /etc/postfix/site.key"), "{error}");
     assert_eq!(site.shown("postfix"), "three");
@@ -403,10 +403,10 @@ fn containers_are_asked_what_they_have(site: &Site, nothing: &Value) {
         site.project.write("certs.json", &table.to_string());
         site.project.args(["run", "certs/sync", "--set", "only=docker_volume"])
     };
-    let output = with("volume", "other").ends(1);
-    assert!(output.stderr.contains("container web has no volume other"), "{output:?}");
-    let output = with("container", "wep").ends(1);
-    assert!(output.stderr.contains("wep"), "{output:?}");
+    let output = with("volume", "other").ends(4);
+    assert!(output.stdout.contains("container web has no volume other"), "{output:?}");
+    let output = with("container", "wep").ends(4);
+    assert!(output.stdout.contains("wep"), "{output:?}");
     site.table("one", "one", nothing);
     site.sync("docker_volume", 0);
     assert_ne!(started(), before);
