@@ -100,11 +100,6 @@ impl Failure {
     pub(crate) fn detail(&self) -> &str {
         &self.detail
     }
-
-    /// Returns the status of the answer.
-    pub(crate) fn status(&self) -> StatusCode {
-        self.status
-    }
 }
 
 impl IntoResponse for Failure {
