@@ -1,42 +1,52 @@
 //! Starts, plans, applies, resumes, replays and cancels runs: what every face calls. Nothing here talks to a terminal.
 
 mod apply;
+mod catalogue;
 mod desk;
 mod dispatch;
 mod doctor;
+mod edit;
 mod endpoints;
 mod execute;
 mod history;
 mod live;
 mod names;
+mod overview;
 mod own;
 mod prepare;
 mod probe;
 mod project;
+mod replayed;
 mod resume;
 mod scheduler;
 mod schedules;
 mod secrets;
 mod settings;
+mod timetable;
 
 pub use apply::{read_plan, write_plan};
+pub use catalogue::{Choices, Entry, Took};
 pub use desk::Desk;
 pub use dispatch::{Allowance, Dispatcher, Folder, Folders, Here, Holdup, Round, Veto};
 pub use doctor::{Finding, State as FindingState, examine};
+pub use edit::{Change, EditError, Saved, Text};
 pub use endpoints::{Endpoint, Ping};
 pub use execute::{Asked, LOCK_WAIT, give_up, take_out};
 pub use history::{groups_by_hosts, start_of, used, walk};
 pub use live::{Finished, Hands, sweep};
 pub use names::Known;
+pub use overview::{Line, Present, Queue};
 pub use own::Own;
 pub use prepare::{Prepared, Wanted, prepare, prepare_own};
 pub use probe::look;
 pub use project::{Config, Place, Project, ProjectError, Retention, StateConfig, parse_size, scripts};
+pub use replayed::Replayed;
 pub use resume::{Decision, new_plan, remedy};
 pub use scheduler::{Alarm, InForce, Scheduler};
 pub use schedules::{Looked, Schedules};
 pub use secrets::{Begun, SecretAnswer, SecretsError, SourceAnswer, Tested, Told, Trouble};
 pub use settings::{RunLimits, Settings};
+pub use timetable::{Mark, Scheduled, Timetable};
 
 use crate::model::diagnostic::Diagnostic;
 use crate::model::runbook::ParameterError;
@@ -147,6 +157,9 @@ pub enum ServiceError {
         /// Why.
         reason: String,
     },
+    /// A file of the project cannot be edited so.
+    #[error(transparent)]
+    Edit(#[from] EditError),
     /// The machine gives no thread or no descriptor.
     #[error("the asynchronous runtime does not start: {0}")]
     Runtime(#[from] std::io::Error),

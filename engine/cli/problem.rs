@@ -75,6 +75,7 @@ impl Problem {
                 ServiceError::Store(_)
                 | ServiceError::Unusable { .. }
                 | ServiceError::Probe { .. }
+                | ServiceError::Edit(_)
                 | ServiceError::Runtime(_) => 1,
             },
         }

@@ -4,6 +4,7 @@
 
 mod api;
 mod caller;
+mod page;
 mod problem;
 
 use std::net::SocketAddr;
@@ -60,7 +61,7 @@ pub fn serve(
         ready(listener.local_addr()?);
         let (end, ending) = watch::channel(false);
         let app = App { desk: desk.clone(), ending };
-        let router = api::router(Arc::new(openapi())).with_state(app);
+        let router = api::router(Arc::new(openapi())).merge(page::router()).with_state(app);
         let service = router.into_make_service_with_connect_info::<SocketAddr>();
         let mut told = end.subscribe();
         let serving = axum::serve(listener, service).with_graceful_shutdown(async move {

@@ -5,7 +5,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::service::{ProjectError, ServiceError};
+use crate::service::{EditError, ProjectError, ServiceError};
 use crate::store::StoreError;
 
 /// A problem as programs get it (RFC 9457).
@@ -123,7 +123,15 @@ impl From<ServiceError> for Failure {
         match error {
             ServiceError::Store(StoreError::NoRun(_))
             | ServiceError::Project(ProjectError::NoRunbook { .. }) => Self::not_found(detail),
-            ServiceError::NoSchedule { .. } => Self::not_found(detail),
+            ServiceError::NoSchedule { .. } | ServiceError::Edit(EditError::Path(_)) => {
+                Self::not_found(detail)
+            }
+            ServiceError::Edit(EditError::Changed(_)) => Self::conflict(detail),
+            ServiceError::Edit(EditError::Refused(_)) => Self::forbidden(detail),
+            ServiceError::Edit(EditError::Check { found, .. }) => {
+                let errors = found.iter().filter_map(|one| serde_json::to_value(one).ok()).collect();
+                Self::invalid(detail).with(errors)
+            }
             ServiceError::NotYours { .. } => Self::forbidden(detail),
             ServiceError::Check(found) => {
                 let errors = found.iter().filter_map(|one| serde_json::to_value(one).ok()).collect();

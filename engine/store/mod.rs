@@ -6,7 +6,9 @@
 mod claim;
 mod codec;
 mod error;
+mod list;
 mod log;
+mod look;
 mod migration;
 mod question;
 mod queue;
@@ -25,13 +27,15 @@ use parking_lot::Mutex;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
-pub use claim::{Claim, NamedLock};
+pub use claim::{Claim, HeldLock, NamedLock};
 pub use codec::{hex, sha256};
 pub use error::StoreError;
+pub use list::Filter;
 pub use log::{NewRun, Passing, Record, RunLog};
+pub use look::{Deed, HostResult};
 pub use question::Question;
 pub use queue::{Enqueued, InQueue, Keys};
-pub use reader::{Filter, Reader, RunRow};
+pub use reader::{Reader, RunRow};
 pub use retention::{Keep, Pruned, partial};
 pub use schedule::{Fate, Move, Moved};
 pub use search::Hit;

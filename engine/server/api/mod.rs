@@ -1,6 +1,8 @@
 //! The API for programs: REST with problems as RFC 9457, described by OpenAPI 3.1 that is made from this code.
 
 mod events;
+mod files;
+mod look;
 mod questions;
 mod runs;
 
@@ -31,6 +33,15 @@ fn described() -> OpenApiRouter<App> {
         .routes(routes!(runs::cancel))
         .routes(routes!(runs::resume))
         .routes(routes!(events::stream))
+        .routes(routes!(look::log))
+        .routes(routes!(look::search))
+        .routes(routes!(look::artifact))
+        .routes(routes!(look::replay))
+        .routes(routes!(look::news))
+        .routes(routes!(files::list))
+        .routes(routes!(files::show, files::save))
+        .routes(routes!(files::check))
+        .routes(routes!(files::words))
         .routes(routes!(questions::list))
         .routes(routes!(questions::answer))
 }
