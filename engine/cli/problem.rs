@@ -88,6 +88,7 @@ impl Problem {
                 | ServiceError::Unusable { .. }
                 | ServiceError::NoFolder { .. }
                 | ServiceError::Probe { .. }
+                | ServiceError::Edit(_)
                 | ServiceError::Runtime(_) => 1,
             },
         }

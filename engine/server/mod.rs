@@ -12,6 +12,7 @@ mod listen;
 mod log;
 mod login;
 mod metrics;
+mod page;
 mod problem;
 mod reference;
 
@@ -128,6 +129,7 @@ pub fn serve(
 fn router(app: App, description: Arc<utoipa::openapi::OpenApi>) -> axum::Router {
     api::router(description)
         .merge(login::router())
+        .merge(page::router())
         .layer(DefaultBodyLimit::max(extract::MOST_BODY))
         .layer(from_fn_with_state(app.clone(), guard::guard))
         .with_state(app)

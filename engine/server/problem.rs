@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 
 use crate::model::bucket::Refused;
 use crate::server::guard::{Note, Why};
-use crate::service::{IdentityError, ProjectError, ServiceError};
+use crate::service::{EditError, IdentityError, ProjectError, ServiceError};
 use crate::store::StoreError;
 
 /// A problem as programs get it (RFC 9457).
@@ -187,6 +187,13 @@ impl From<ServiceError> for Failure {
             }
             ServiceError::NoFolder { .. } => Self::new(StatusCode::SERVICE_UNAVAILABLE, "no-project", detail),
             ServiceError::NotYours { .. } | ServiceError::PlansOnly { .. } => Self::forbidden(detail),
+            ServiceError::Edit(EditError::Path(_)) => Self::not_found(detail),
+            ServiceError::Edit(EditError::Changed(_)) => Self::conflict(detail),
+            ServiceError::Edit(EditError::Refused(_)) => Self::forbidden(detail),
+            ServiceError::Edit(EditError::Check { found, .. }) => {
+                let errors = found.iter().filter_map(|one| serde_json::to_value(one).ok()).collect();
+                Self::invalid(detail).with(errors)
+            }
             ServiceError::Check(found) => {
                 let errors = found.iter().filter_map(|one| serde_json::to_value(one).ok()).collect();
                 Self::invalid(detail).with(errors)

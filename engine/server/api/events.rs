@@ -110,6 +110,11 @@ async fn follow(app: App, run: RunId, mut after: Seq, from: From, sender: mpsc::
 }
 
 fn sent(record: &Record) -> Sent {
+    Sent::default().id(record.seq.0.to_string()).event("event").data(shown(record).to_string())
+}
+
+/// Returns an event as people and programs get it: as it is stored, with number, time and the bytes that belong to it.
+pub(crate) fn shown(record: &Record) -> Value {
     let mut body: Value = serde_json::from_str(&record.body).unwrap_or_default();
     body["seq"] = record.seq.0.into();
     body["at"] = record.at.into();
@@ -121,5 +126,5 @@ fn sent(record: &Record) -> Sent {
             }
         }
     }
-    Sent::default().id(record.seq.0.to_string()).event("event").data(body.to_string())
+    body
 }

@@ -1,0 +1,248 @@
+//! Schedules: the list, one with its cursor, and the calendar of what was and what comes.
+
+use axum::Json;
+use axum::extract::{Path, Query, State};
+use axum::http::StatusCode;
+use jiff::civil::{Date, Weekday};
+use jiff::tz::TimeZone;
+use jiff::{Span, Timestamp};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use crate::server::App;
+use crate::server::caller::{AtLeast, Operator, Viewer};
+use crate::server::page::{Html, render};
+use crate::server::problem::Failure;
+use crate::service::{Desk, Mark};
+use crate::world::clock;
+
+/// Instants to come on the page of a schedule.
+const UPCOMING: usize = 12;
+/// What became of instants on the page of a schedule.
+const FATES: usize = 50;
+
+pub(super) async fn list(AtLeast(caller): Viewer, State(app): State<App>) -> Html {
+    let table = app.look(Desk::timetable).await?;
+    render::page(
+        Some(&caller),
+        "schedules.html",
+        json!({ "title": "Schedules", "schedules": table.schedules, "trouble": table.trouble }),
+    )
+}
+
+/// Rows before this one.
+#[derive(Debug, Deserialize)]
+pub(super) struct Before {
+    before: Option<i64>,
+}
+
+pub(super) async fn show(
+    AtLeast(caller): Viewer,
+    State(app): State<App>,
+    Path(id): Path<String>,
+    Query(Before { before }): Query<Before>,
+) -> Html {
+    let wanted = id.clone();
+    let (schedule, fates) = app
+        .look(move |desk| {
+            let schedule = desk.schedule_of(&wanted, UPCOMING)?;
+            let fates = desk.read::<_, crate::service::ServiceError>(|reader| {
+                Ok(reader.fates(Some(&wanted), before, FATES)?)
+            })?;
+            Ok((schedule, fates))
+        })
+        .await?;
+    let next = (fates.len() == FATES).then(|| fates.last().map(|fate| fate.id)).flatten();
+    let page =
+        json!({ "title": format!("Schedule {id}"), "schedule": schedule, "fates": fates, "next": next });
+    render::page(Some(&caller), "schedule.html", page)
+}
+
+/// What a person does to the cursor of a schedule.
+#[derive(Debug, Deserialize)]
+#[serde(tag = "do", rename_all = "lowercase", deny_unknown_fields)]
+pub(super) enum Change {
+    /// It stands still.
+    Pause { reason: String },
+    /// It goes on from now.
+    Resume { reason: String },
+    /// Nothing up to this instant fires.
+    Move { to: String, reason: String },
+}
+
+pub(super) async fn change(
+    AtLeast(caller): Operator,
+    State(app): State<App>,
+    Path(id): Path<String>,
+    Json(change): Json<Change>,
+) -> Result<StatusCode, Failure> {
+    let (Change::Pause { reason } | Change::Resume { reason } | Change::Move { reason, .. }) = &change;
+    let reason = reason.trim().to_owned();
+    if reason.is_empty() {
+        return Err(Failure::invalid("say why: whoever looks at this schedule next will want to know"));
+    }
+    let to = match &change {
+        Change::Move { to, .. } => {
+            let at = to.trim().parse::<Timestamp>();
+            Some(at.map_err(|_| Failure::invalid(format!("`{to}` is no time such as 2027-01-31T03:00:00Z")))?)
+        }
+        Change::Pause { .. } | Change::Resume { .. } => None,
+    };
+    let who = caller.name();
+    app.look(move |desk| {
+        let why = format!("{who}: {reason}");
+        let moved = |cursor: crate::model::schedule::Cursor, now: Timestamp| match (&change, to) {
+            (Change::Pause { .. }, _) => cursor.pause(now, why),
+            (Change::Resume { .. }, _) => cursor.resume(now),
+            (Change::Move { .. }, to) => cursor.set(to.unwrap_or(now)),
+        };
+        desk.move_cursor(&id, moved, &who, &reason)
+    })
+    .await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Which days.
+#[derive(Debug, Deserialize)]
+pub(super) struct Days {
+    /// Any day of the month or week.
+    day: Option<String>,
+    /// `week` or `month`.
+    #[serde(default)]
+    view: String,
+    /// A zone, such as the reader's.
+    tz: Option<String>,
+}
+
+/// A day of a calendar.
+#[derive(Debug, Serialize)]
+struct Day {
+    date: String,
+    number: i8,
+    weekday: &'static str,
+    is_today: bool,
+    is_other: bool,
+    marks: Vec<Entry>,
+    /// How many more there are.
+    more: usize,
+}
+
+/// A mark with the time on the clock of the reader.
+#[derive(Debug, Serialize)]
+struct Entry {
+    #[serde(flatten)]
+    mark: Mark,
+    clock: String,
+}
+
+pub(super) async fn calendar(
+    AtLeast(caller): Viewer,
+    State(app): State<App>,
+    Query(days): Query<Days>,
+) -> Html {
+    let name = days.tz.unwrap_or_else(|| "UTC".to_owned());
+    let zone =
+        TimeZone::get(&name).map_err(|_| Failure::invalid(format!("there is no time zone `{name}`")))?;
+    let today = clock::now().to_zoned(zone.clone()).date();
+    let day = match days.day.filter(|day| !day.is_empty()) {
+        Some(text) => text
+            .parse::<Date>()
+            .map_err(|_| Failure::invalid(format!("`{text}` is no date such as 2027-01-31")))?,
+        None => today,
+    };
+    let is_week = days.view == "week";
+    let span = Frame::of(day, is_week).ok_or_else(|| Failure::invalid("that day is out of reach"))?;
+    let begin = |date: Date| date.to_zoned(zone.clone()).map(|zoned| zoned.timestamp());
+    let out_of_reach = |_| Failure::invalid("that day is out of reach");
+    let from = begin(span.first).map_err(out_of_reach)?;
+    let until = begin(span.end).map_err(out_of_reach)?;
+    let marks = app.look(move |desk| desk.calendar(from, until)).await?;
+    let most = if is_week { 60 } else { 8 };
+    let mut all: Vec<Day> = Vec::new();
+    let mut date = span.first;
+    while date < span.end {
+        all.push(Day {
+            date: date.to_string(),
+            number: date.day(),
+            weekday: weekday(date.weekday()),
+            is_today: date == today,
+            is_other: !is_week && date.month() != day.month(),
+            marks: Vec::new(),
+            more: 0,
+        });
+        let Ok(next) = date.tomorrow() else { break };
+        date = next;
+    }
+    for mark in marks {
+        let Ok(at) = Timestamp::from_microsecond(mark.at) else { continue };
+        let there = at.to_zoned(zone.clone());
+        let Some(day) = all.iter_mut().find(|day| day.date == there.date().to_string()) else { continue };
+        if day.marks.len() < most {
+            day.marks.push(Entry { mark, clock: there.strftime("%H:%M").to_string() });
+        } else {
+            day.more += 1;
+        }
+    }
+    let weeks: Vec<&[Day]> = all.chunks(7).collect();
+    let heading = match is_week {
+        true => format!("Week of {}", span.first),
+        false => day.strftime("%B %Y").to_string(),
+    };
+    let page = json!({ "title": "Calendar", "heading": heading, "weeks": weeks, "zone": name, "is_week": is_week, "day": day.to_string(), "today": today.to_string(), "before": span.before.to_string(), "after": span.after.to_string() });
+    render::page(Some(&caller), "calendar.html", page)
+}
+
+/// The days that a calendar shows: whole weeks from Monday on.
+#[derive(Debug, PartialEq, Eq)]
+struct Frame {
+    first: Date,
+    end: Date,
+    before: Date,
+    after: Date,
+}
+
+impl Frame {
+    fn of(day: Date, is_week: bool) -> Option<Self> {
+        let monday = |date: Date| {
+            let back = i64::from(date.weekday().to_monday_zero_offset());
+            date.checked_sub(Span::new().days(back)).ok()
+        };
+        if is_week {
+            let first = monday(day)?;
+            let week = Span::new().days(7);
+            return Some(Self {
+                first,
+                end: first.checked_add(week).ok()?,
+                before: day.checked_sub(week).ok()?,
+                after: day.checked_add(week).ok()?,
+            });
+        }
+        let first = monday(day.first_of_month())?;
+        let last = monday(day.last_of_month())?;
+        Some(Self {
+            first,
+            end: last.checked_add(Span::new().days(7)).ok()?,
+            before: day.first_of_month().yesterday().ok()?,
+            after: day.last_of_month().tomorrow().ok()?,
+        })
+    }
+}
+
+fn weekday(day: Weekday) -> &'static str {
+    ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"][day.to_monday_zero_offset() as usize]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_month_is_shown_in_whole_weeks() {
+        let date = |text: &str| text.parse::<Date>().unwrap();
+        let frame = Frame::of(date("2026-02-14"), false).unwrap();
+        assert_eq!((frame.first, frame.end), (date("2026-01-26"), date("2026-03-02")));
+        assert_eq!((frame.before, frame.after), (date("2026-01-31"), date("2026-03-01")));
+        let week = Frame::of(date("2026-11-29"), true).unwrap();
+        assert_eq!((week.first, week.end), (date("2026-11-23"), date("2026-11-30")));
+    }
+}
