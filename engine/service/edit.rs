@@ -180,9 +180,10 @@ fn look_over(
 ) -> Result<Vec<Diagnostic>, ServiceError> {
     if !path.ends_with(".rhai") {
         let stem = Path::new(path).file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
-        return Ok(match path.starts_with("schedules/") {
-            true => schedule::read(text, path, stem).err().unwrap_or_default(),
-            false => Vec::new(),
+        return Ok(if path.starts_with("schedules/") {
+            schedule::read(text, path, stem).err().unwrap_or_default()
+        } else {
+            Vec::new()
         });
     }
     let (inventory, _) = project.load_inventory(None, project.root())?;

@@ -156,13 +156,14 @@ impl Desk {
             let most = i64::try_from(most.as_micros()).unwrap_or(i64::MAX);
             since.is_some_and(|since| now.as_microsecond().saturating_sub(since) > most)
         });
-        let upcoming: Vec<(i64, String)> = match is_paused {
-            true => Vec::new(),
-            false => schedule
+        let upcoming: Vec<(i64, String)> = if is_paused {
+            Vec::new()
+        } else {
+            schedule
                 .upcoming(now)
                 .take(count)
                 .map(|(instant, due)| (due.as_microsecond(), there(schedule, instant)))
-                .collect(),
+                .collect()
         };
         let next = upcoming.first();
         let against = next.and_then(|(at, _)| {

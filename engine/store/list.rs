@@ -87,10 +87,8 @@ impl Reader {
         let mut parts = Vec::new();
         if is_single {
             let names = names.map_or(vec![None], |names| names.into_iter().map(Some).collect());
-            let statuses = match statuses.is_empty() {
-                true => vec![None],
-                false => statuses.into_iter().map(Some).collect(),
-            };
+            let statuses =
+                if statuses.is_empty() { vec![None] } else { statuses.into_iter().map(Some).collect() };
             let shared = all.text.clone();
             for name in &names {
                 for status in &statuses {

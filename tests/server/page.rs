@@ -1,4 +1,5 @@
 //! The web page: what the server sends, and what people rely on, tried in a real Chromium where there is one.
+#![expect(clippy::disallowed_methods, reason = "the test drives a browser by a program of its own")]
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -91,7 +92,7 @@ fn placed(project: Project) -> Project {
 
 /// Puts a run of a million events into the run log, as plain rows: what it shows is tried here, not how it is written.
 fn million(project: &Project) -> i64 {
-    assert_eq!(project.run(["runs"]).code, 0);
+    assert_eq!(project.args(["runs"]).code, 0);
     let file = project.path(".nlrun/nlrun.db");
     let connection = rusqlite::Connection::open(file).unwrap();
     let start = r#"{"event":"started","runbook":"runbooks/long.rhai","sources":{},"commit":null,"dirty":false,"params":null,"inventory":"","grants":[],"trigger":{"by":"person","user":"op"},"mode":"apply","version":"0"}"#;

@@ -2,8 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use axum::Json;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use utoipa::{IntoParams, ToSchema};
@@ -15,6 +14,7 @@ use crate::runner::reference;
 use crate::server::App;
 use crate::server::api::{Answer, Page};
 use crate::server::caller::{AtLeast, Editor, Viewer};
+use crate::server::extract::{Json, Query};
 use crate::server::problem::Problem;
 use crate::service::{Change, Saved, Text};
 

@@ -3,8 +3,7 @@
 use std::convert::Infallible;
 use std::time::Duration;
 
-use axum::Json;
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use axum::http::header;
 use axum::response::sse::{Event as Sent, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
@@ -20,6 +19,7 @@ use crate::server::App;
 use crate::server::api::events::shown;
 use crate::server::api::{Answer, Page};
 use crate::server::caller::{Operator, Viewer};
+use crate::server::extract::{Json, Path, Query};
 use crate::server::problem::{Failure, Problem};
 use crate::service::{Replayed, ServiceError};
 

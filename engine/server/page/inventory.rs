@@ -71,9 +71,10 @@ fn reached(host: &crate::model::inventory::Host) -> String {
     let user = connection.user.as_ref().map(|user| format!("{user}@")).unwrap_or_default();
     let port = connection.port.map(|port| format!(":{port}")).unwrap_or_default();
     let address = connection.address.as_deref().unwrap_or(&host.name);
-    let jump = match connection.jump.is_empty() {
-        true => String::new(),
-        false => format!(" by {}", connection.jump.join(", ")),
+    let jump = if connection.jump.is_empty() {
+        String::new()
+    } else {
+        format!(" by {}", connection.jump.join(", "))
     };
     format!("{user}{address}{port}{jump}")
 }

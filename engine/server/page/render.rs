@@ -37,16 +37,15 @@ const TEMPLATES: [(&str, &str); 22] = [
     ("problem.html", include_str!("templates/problem.html")),
 ];
 
-fn engine() -> Environment<'static> {
+static ENGINE: LazyLock<Environment<'static>> = LazyLock::new(|| {
     let mut engine = Environment::new();
     engine.set_undefined_behavior(minijinja::UndefinedBehavior::SemiStrict);
     let syntax = minijinja::syntax::SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
     engine.set_syntax(syntax.expect("only how blanks are kept is set"));
-    for (name, _) in TEMPLATES {
-        let t = std::fs::read_to_string(format!("/work/wt-e/engine/server/page/templates/{name}")).unwrap();
-        if let Err(e) = engine.add_template_owned(name, t) {
-            tracing::error!("{e:#}");
-        }
+    for (name, text) in TEMPLATES {
+        engine
+            .add_template(name, text)
+            .expect("a template of the page is right: a test renders each of them");
     }
     engine.add_filter("when", when);
     engine.add_filter("iso", iso);
@@ -60,7 +59,7 @@ fn engine() -> Environment<'static> {
     engine.add_global("assets", assets::folder());
     engine.add_global("version", env!("CARGO_PKG_VERSION"));
     engine
-}
+});
 
 /// Renders a page in its frame, for a caller or for nobody yet; the page's own values count for more than the frame's.
 pub(super) fn page(caller: Option<&Caller>, template: &str, page: serde_json::Value) -> Html {
@@ -75,10 +74,7 @@ pub(super) fn page(caller: Option<&Caller>, template: &str, page: serde_json::Va
     if let (Some(frame), serde_json::Value::Object(page)) = (frame.as_object_mut(), page) {
         frame.extend(page);
     }
-    let text = {
-        let e = engine();
-        e.get_template(template).and_then(|template| template.render(value_of(&frame)))
-    };
+    let text = ENGINE.get_template(template).and_then(|template| template.render(value_of(&frame)));
     match text {
         Ok(text) => Ok(Body(text).into_response()),
         Err(error) => {
@@ -212,7 +208,7 @@ mod tests {
 
     #[test]
     fn what_scripts_and_people_write_is_shown_as_text() {
-        let template = engine().template_from_named_str("x.html", "{{ a }} {{ b|path }}").unwrap();
+        let template = ENGINE.template_from_named_str("x.html", "{{ a }} {{ b|path }}").unwrap();
         let text = template.render(value_of(&json!({ "a": "<b>&\"'", "b": "<i>/x" }))).unwrap();
         assert_eq!(text, "&lt;b&gt;&amp;&quot;&#x27; %3Ci%3E/x");
     }

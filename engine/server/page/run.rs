@@ -49,9 +49,10 @@ impl Head {
         });
         let is_running = status == Status::Running;
         let at = if is_running { desk.line_now(run)? } else { None };
-        let arms = match is_running {
-            true => desk.read::<_, ServiceError>(|reader| Ok(reader.arms(run, ARMS)?))?,
-            false => Vec::new(),
+        let arms = if is_running {
+            desk.read::<_, ServiceError>(|reader| Ok(reader.arms(run, ARMS)?))?
+        } else {
+            Vec::new()
         };
         let is_held = desk.store().is_held(run);
         Ok(Self { row, start, waits, questions, at, arms, is_held })
@@ -223,9 +224,10 @@ pub(super) async fn source(
     let now = head.at.as_ref().map(|site| site.file.to_string());
     let file = which.file.or(now).unwrap_or_else(|| head.row.summary.runbook.clone());
     let Some(hash) = head.start.sources.get(&file).cloned() else {
-        let reason = match head.start.sources.is_empty() {
-            true => format!("run {run} has not begun, so that it has pinned no scripts yet"),
-            false => format!("run {run} has pinned no script `{file}`"),
+        let reason = if head.start.sources.is_empty() {
+            format!("run {run} has not begun, so that it has pinned no scripts yet")
+        } else {
+            format!("run {run} has pinned no script `{file}`")
         };
         return Err(Failure::not_found(reason));
     };

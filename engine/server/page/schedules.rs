@@ -184,10 +184,7 @@ pub(super) async fn calendar(
         }
     }
     let weeks: Vec<&[Day]> = all.chunks(7).collect();
-    let heading = match is_week {
-        true => format!("Week of {}", span.first),
-        false => day.strftime("%B %Y").to_string(),
-    };
+    let heading = if is_week { format!("Week of {}", span.first) } else { day.strftime("%B %Y").to_string() };
     let page = json!({ "title": "Calendar", "heading": heading, "weeks": weeks, "zone": name, "is_week": is_week, "day": day.to_string(), "today": today.to_string(), "before": span.before.to_string(), "after": span.after.to_string() });
     render::page(Some(&caller), "calendar.html", page)
 }
