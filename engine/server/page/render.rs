@@ -210,6 +210,6 @@ mod tests {
     fn what_scripts_and_people_write_is_shown_as_text() {
         let template = ENGINE.template_from_named_str("x.html", "{{ a }} {{ b|path }}").unwrap();
         let text = template.render(value_of(&json!({ "a": "<b>&\"'", "b": "<i>/x" }))).unwrap();
-        assert_eq!(text, "&lt;b&gt;&amp;&quot;&#x27; %3Ci%3E/x");
+        assert_eq!(text, "&lt;b&gt;&amp;&quot;&#x27; %3Ci%3E&#x2f;x");
     }
 }
