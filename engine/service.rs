@@ -22,7 +22,7 @@ mod secrets;
 mod settings;
 
 pub use apply::{plan_of, read_plan, write_plan};
-pub use catalog::{Listed, Stand};
+pub use catalog::{Listed, Stand, stands};
 pub use desk::{Desk, Measured};
 pub use dispatch::{Allowance, Dispatcher, Folder, Folders, Here, Holdup, Round, Veto};
 pub use doctor::{Finding, State as FindingState, examine};

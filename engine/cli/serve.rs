@@ -7,8 +7,9 @@ use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cli::Context;
+use crate::cli::out::LogFormat;
 use crate::cli::problem::Problem;
-use crate::service::{Desk, Here};
+use crate::service::{Desk, Here, notify_faults};
 
 /// Where the server listens when nothing is said: only this machine reaches it.
 const LISTEN: &str = "127.0.0.1:7766";
@@ -22,6 +23,9 @@ pub(crate) struct ServeOptions {
     /// Address and port to listen on [default: `server.listen` of nlrun.yaml, or 127.0.0.1:7766]
     #[arg(long, value_name = "ADDRESS:PORT", env = "NLRUN_LISTEN")]
     listen: Option<String>,
+    /// How the server's own messages are written to standard error
+    #[arg(long, value_enum, default_value = "text", value_name = "FORMAT", env = "NLRUN_LOG_FORMAT")]
+    pub(crate) log_format: LogFormat,
 }
 
 pub(crate) fn serve(context: &Context, options: &ServeOptions) -> Result<u8, Problem> {
@@ -31,6 +35,9 @@ pub(crate) fn serve(context: &Context, options: &ServeOptions) -> Result<u8, Pro
         Problem::usage(format!("`{listen}` is no address with a port"), Some(format!("such as `{LISTEN}`")))
     })?;
     let store = context.store(&project)?;
+    for fault in notify_faults(&project.config().server.notify, &project.schedules().unwrap_or_default()) {
+        context.out.always(&format!("{}: notifications: {fault}", context.out.words.yellow("warning")));
+    }
     let folders = Arc::new(Here(project.root().to_owned()));
     let desk = Desk::open(project, context.place.clone(), store, folders)?;
     let ready = |address: SocketAddr| context.out.word(&format!("nlrun serves http://{address}"));

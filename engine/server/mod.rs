@@ -21,6 +21,7 @@ use tokio::sync::watch;
 use crate::service::{Desk, ServiceError};
 
 pub use api::openapi;
+pub(crate) use api::schedule_json;
 
 /// What every route gets. Cheap to clone.
 #[derive(Clone)]

@@ -1,7 +1,7 @@
 //! The desk of a server: where runs are asked for, cancelled, continued and answered, and the work that goes on behind it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
@@ -55,6 +55,8 @@ struct Inner {
     alarms: broadcast::Sender<Alarm>,
     /// Whether a person has moved a cursor, so that every schedule is to be asked.
     is_moved: AtomicBool,
+    /// When a person has last moved a cursor, here or at a terminal.
+    moved_at: AtomicI64,
     veto: Veto,
     leads: AtomicBool,
     is_ending: AtomicBool,
@@ -120,6 +122,7 @@ impl Desk {
             in_force,
             alarms: broadcast::Sender::new(ALARMS),
             is_moved: AtomicBool::new(false),
+            moved_at: AtomicI64::new(0),
             veto,
             leads: AtomicBool::new(false),
             is_ending: AtomicBool::new(false),
@@ -357,6 +360,12 @@ impl Desk {
     fn schedule(&self, scheduler: &mut Scheduler) -> Timestamp {
         let reading = Reading { wall: clock::now(), steady: clock::steady() };
         let soon = reading.wall + TURNS;
+        // Also by `nlrun schedule` in another process, which cannot ring here.
+        if let Ok(at) = self.read::<_, StoreError>(Reader::moved_by_hand)
+            && self.0.moved_at.swap(at, Ordering::Relaxed) != at
+        {
+            scheduler.ask_all();
+        }
         let turn = match scheduler.turn(reading) {
             Ok(turn) => turn,
             Err(error) => {

@@ -6,6 +6,7 @@ pub mod certificates;
 pub mod dropbear;
 pub mod faulty;
 pub mod kube;
+pub mod mailbox;
 pub mod names;
 pub mod processes;
 pub mod project;

@@ -4,6 +4,7 @@
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Stdio};
 use std::sync::mpsc::channel;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -19,6 +20,7 @@ pub struct Server {
     child: Child,
     /// `http://127.0.0.1:PORT`.
     pub url: String,
+    said: Arc<Mutex<Vec<String>>>,
 }
 
 /// What a server answered.
@@ -61,15 +63,23 @@ impl Server {
 
     /// Starts a server with more options.
     pub fn start_with(project: &Project, more: &[&str]) -> Self {
-        let words = ["serve", "--listen", "127.0.0.1:0"].into_iter().chain(more.iter().copied());
+        Self::start_at(project, "127.0.0.1:0", more)
+    }
+
+    /// Starts a server that listens here, with more options.
+    pub fn start_at(project: &Project, listen: &str, more: &[&str]) -> Self {
+        let words = ["serve", "--listen", listen].into_iter().chain(more.iter().copied());
         let mut command = project.command(words);
         let mut child =
             command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let (sender, lines) = channel();
         let stderr = child.stderr.take().unwrap();
+        let said = Arc::new(Mutex::new(Vec::new()));
+        let heard = said.clone();
         std::thread::spawn(move || {
             for line in BufReader::new(stderr).lines().map_while(Result::ok) {
                 eprintln!("server: {line}");
+                heard.lock().unwrap().push(line.clone());
                 let _ = sender.send(line);
             }
         });
@@ -79,7 +89,12 @@ impl Server {
                 break address.split_whitespace().next().unwrap().to_owned();
             }
         };
-        Self { child, url }
+        Self { child, url, said }
+    }
+
+    /// What it has said on standard error, by lines.
+    pub fn said(&self) -> Vec<String> {
+        self.said.lock().unwrap().clone()
     }
 
     /// The process.
@@ -95,6 +110,23 @@ impl Server {
     /// Somebody who shows nothing.
     pub fn nobody(&self) -> Caller {
         Caller { url: self.url.clone(), token: None }
+    }
+
+    /// Sends bytes as they are.
+    pub fn raw(&self, method: &str, path: &str, headers: &[(&str, String)], body: Vec<u8>) -> Answer {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let client = reqwest::Client::builder().no_proxy().timeout(PATIENCE).build().unwrap();
+            let method = reqwest::Method::from_bytes(method.as_bytes()).unwrap();
+            let mut request = client.request(method, format!("{}{path}", self.url)).body(body);
+            for (name, value) in headers {
+                request = request.header(*name, value);
+            }
+            let response = request.send().await.unwrap();
+            let (status, headers) = (response.status().as_u16(), response.headers().clone());
+            Answer { status, headers, text: response.text().await.unwrap() }
+        })
     }
 
     /// Ends the process at once, as a crash does.

@@ -60,6 +60,8 @@ fn described() -> OpenApiRouter<App> {
         .routes(routes!(metrics::show))
 }
 
+pub(crate) use schedules::json as schedule_json;
+
 /// Returns the description of the API.
 pub fn openapi() -> utoipa::openapi::OpenApi {
     described().into_openapi()

@@ -165,6 +165,11 @@ fn schedule(stand: Stand) -> Schedule {
     }
 }
 
+/// Writes how a schedule stands as programs get it.
+pub(crate) fn json(stand: Stand) -> serde_json::Value {
+    serde_json::to_value(schedule(stand)).unwrap_or_default()
+}
+
 fn words(when: &When) -> String {
     match when {
         When::Cron { cron, .. } => format!("cron {cron}"),
