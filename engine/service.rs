@@ -9,6 +9,7 @@ mod doctor_server;
 mod endpoints;
 mod execute;
 mod history;
+pub mod identity;
 mod live;
 mod names;
 mod notify;
@@ -30,6 +31,7 @@ pub use doctor::{Finding, State as FindingState, examine};
 pub use endpoints::{Endpoint, Ping};
 pub use execute::{Asked, LOCK_WAIT, give_up, take_out};
 pub use history::{groups_by_hosts, start_of, used, walk};
+pub use identity::{Identity, IdentityError};
 pub use live::{Finished, Hands, sweep};
 pub use names::Known;
 pub use notify::{Notifier, notify_faults, send as send_notice, stale_since, test_notice};
@@ -131,6 +133,12 @@ pub enum ServiceError {
     NotYours {
         /// The runbook.
         runbook: String,
+        /// Who asks.
+        who: String,
+    },
+    /// Whoever asks may plan, and this would change something.
+    #[error("{who} may ask for plans only: the branch is not protected")]
+    PlansOnly {
         /// Who asks.
         who: String,
     },

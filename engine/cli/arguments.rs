@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 
 use crate::cli::approve::ApproveOptions;
+use crate::cli::audit::AuditOptions;
 use crate::cli::caps::CapsOptions;
 use crate::cli::cert::CertOptions;
 use crate::cli::check::CheckOptions;
@@ -20,11 +21,12 @@ use crate::cli::lab::{LabNginxOptions, LabOptions};
 use crate::cli::log::LogOptions;
 use crate::cli::notify::NotifyOptions;
 use crate::cli::runs::RunsOptions;
+use crate::cli::schedule::ScheduleOptions;
 use crate::cli::secrets::SecretsOptions;
 use crate::cli::serve::ServeOptions;
 use crate::cli::show::ShowOptions;
-use crate::cli::standing::StandingOptions;
 use crate::cli::token::TokenOptions;
+use crate::cli::user::UserOptions;
 use crate::cli::verify::VerifyOptions;
 use crate::cli::which::Which;
 
@@ -128,13 +130,15 @@ pub(crate) enum Verb {
     Db(DbOptions),
     Doctor(DoctorOptions),
     Secrets(SecretsOptions),
+    Schedule(ScheduleOptions),
     Lab(LabOptions),
     LabNginx(LabNginxOptions),
     Serve(ServeOptions),
-    Schedule(StandingOptions),
     Approve(ApproveOptions),
     Notify(NotifyOptions),
     Token(TokenOptions),
+    User(UserOptions),
+    Audit(AuditOptions),
     Execute(ExecuteOptions),
     Completions(CompletionsOptions),
 }

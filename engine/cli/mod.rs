@@ -3,6 +3,7 @@
 mod approve;
 mod arguments;
 mod ask;
+mod audit;
 mod caps;
 mod cert;
 mod check;
@@ -28,6 +29,7 @@ mod problem;
 mod remote;
 mod run;
 mod runs;
+mod schedule;
 mod secrets;
 mod serve;
 mod show;
@@ -35,6 +37,7 @@ mod standing;
 mod style;
 mod table;
 mod token;
+mod user;
 mod verify;
 mod view;
 mod when;
@@ -142,13 +145,15 @@ pub fn main() -> ExitCode {
         Verb::Db(options) => db::db(&context, &options),
         Verb::Doctor(_) => Ok(doctor::doctor(&context)),
         Verb::Secrets(options) => secrets::secrets(&context, &options),
+        Verb::Schedule(options) => schedule::schedule(&context, &options),
         Verb::Lab(options) => lab::lab(&context, &options),
         Verb::LabNginx(options) => Ok(lab::nginx(&options)),
         Verb::Serve(options) => serve::serve(&context, &options),
-        Verb::Schedule(options) => standing::schedule(&context, &options),
         Verb::Approve(options) => approve::approve(&context, &options),
         Verb::Notify(options) => notify::notify(&context, &options),
         Verb::Token(options) => token::token(&context, options),
+        Verb::User(options) => user::user(&context, options),
+        Verb::Audit(options) => audit::audit(&context, options),
         Verb::Execute(options) => execute::execute(&context, &options),
         Verb::Completions(options) => Ok(completions::completions(&context, &options)),
     };

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::gate::sentence;
 use crate::model::diagnostic::Diagnostic;
 use crate::model::inventory::PatternError;
-use crate::service::{ProjectError, ServiceError, new_plan};
+use crate::service::{IdentityError, ProjectError, ServiceError, new_plan};
 use crate::store::StoreError;
 use crate::world::tls::probe;
 
@@ -40,6 +40,16 @@ pub(crate) enum Problem {
 impl From<ServiceError> for Problem {
     fn from(error: ServiceError) -> Self {
         Self::Service(error)
+    }
+}
+
+impl From<IdentityError> for Problem {
+    fn from(error: IdentityError) -> Self {
+        match error {
+            IdentityError::Store(error) => error.into(),
+            IdentityError::Service(error) => (*error).into(),
+            error => Self::usage(sentence(&error), None),
+        }
     }
 }
 
@@ -79,7 +89,9 @@ impl Problem {
                     StoreError::PlanUsed(_) | StoreError::Held { .. } | StoreError::Over { .. },
                 )
                 | ServiceError::Locked { .. } => 3,
-                ServiceError::NotYours { .. } | ServiceError::Closed { .. } => 3,
+                ServiceError::NotYours { .. }
+                | ServiceError::PlansOnly { .. }
+                | ServiceError::Closed { .. } => 3,
                 ServiceError::CancelledWaiting { .. } => 5,
                 ServiceError::Probe { fault: probe::Fault::Invalid { .. }, .. } => USAGE,
                 ServiceError::Store(_)

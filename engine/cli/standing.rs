@@ -1,4 +1,4 @@
-//! `schedule list|pause|resume|fates`: how schedules stand, here and at a server.
+//! `schedule status|pause|resume|fates`: how schedules stand, here and at a server.
 
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
@@ -12,23 +12,13 @@ use crate::service::{ServiceError, stands};
 use crate::store::StoreError;
 use crate::world::clock;
 
-/// Show how schedules stand, stop them and let them go on
-#[derive(Debug, Args)]
-#[command(
-    after_help = "Examples:\n  nlrun schedule list\n  nlrun schedule pause certs-sync --reason 'the registrar is down'\n  \
-    nlrun schedule resume certs-sync --reason 'it is back'\n  nlrun schedule fates certs-sync"
-)]
-pub(crate) struct StandingOptions {
-    #[command(subcommand)]
-    verb: StandingVerb,
-}
-
+/// What is asked about how schedules stand.
 #[derive(Debug, Subcommand)]
-enum StandingVerb {
-    /// List schedules: when they are due, how they stand, which are stale
+pub(crate) enum StandingVerb {
+    /// Show how schedules stand: next instant, last run and success, which are stale or stopped
     ///
     /// With --json, one object a schedule, as the API shows it.
-    List {
+    Status {
         /// Only those that are stale
         #[arg(long)]
         stale: bool,
@@ -49,8 +39,9 @@ enum StandingVerb {
     },
 }
 
+/// Which schedule, and why.
 #[derive(Debug, Args)]
-struct Because {
+pub(crate) struct Because {
     /// The schedule
     schedule: String,
     /// Why, for those who come later
@@ -58,13 +49,13 @@ struct Because {
     reason: String,
 }
 
-pub(crate) fn schedule(context: &Context, options: &StandingOptions) -> Result<u8, Problem> {
+pub(crate) fn standing(context: &Context, verb: &StandingVerb) -> Result<u8, Problem> {
     let project = context.project()?;
     let store = context.store(&project)?;
     let reader = store.reader()?;
     let schedules = project.schedules()?;
-    match &options.verb {
-        StandingVerb::List { stale } => {
+    match verb {
+        StandingVerb::Status { stale } => {
             let all = stands(&reader, &schedules, None, 1, clock::now())?;
             let rows: Vec<Value> = all.into_iter().map(crate::server::schedule_json).collect();
             list(context, rows, *stale);
@@ -77,7 +68,7 @@ pub(crate) fn schedule(context: &Context, options: &StandingOptions) -> Result<u
             let now = clock::now();
             let cursor = before.clone().unwrap_or_else(|| Cursor::new(&found.schedule, now));
             let user = &context.place.person.user;
-            let is_pause = matches!(options.verb, StandingVerb::Pause(_));
+            let is_pause = matches!(verb, StandingVerb::Pause(_));
             let after = if is_pause {
                 cursor.pause(now, format!("{user}: {}", because.reason))
             } else {
@@ -104,16 +95,16 @@ pub(crate) fn schedule(context: &Context, options: &StandingOptions) -> Result<u
 }
 
 /// Does the same at a server.
-pub(crate) fn remotely(context: &Context, remote: &Remote, options: &StandingOptions) -> Result<u8, Problem> {
-    match &options.verb {
-        StandingVerb::List { stale } => {
+pub(crate) fn remotely(context: &Context, remote: &Remote, verb: &StandingVerb) -> Result<u8, Problem> {
+    match verb {
+        StandingVerb::Status { stale } => {
             list(context, crate::cli::remote::all(remote, "schedules", &[])?, *stale);
         }
         StandingVerb::Pause(because) | StandingVerb::Resume(because) => {
-            let is_pause = matches!(options.verb, StandingVerb::Pause(_));
-            let verb = if is_pause { "pause" } else { "resume" };
+            let is_pause = matches!(verb, StandingVerb::Pause(_));
+            let action = if is_pause { "pause" } else { "resume" };
             let body = json!({ "reason": because.reason });
-            remote.send("POST", &["schedules", &because.schedule, verb], &[], &body)?;
+            remote.send("POST", &["schedules", &because.schedule, action], &[], &body)?;
             done(context, &because.schedule, is_pause);
         }
         StandingVerb::Fates { schedule, limit } => {

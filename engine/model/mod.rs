@@ -1,6 +1,7 @@
 //! Plain data and pure folds: no tokio, no I/O, no clock.
 
 pub mod address;
+pub mod bucket;
 pub mod capability;
 pub mod diagnostic;
 pub mod diff;
@@ -12,6 +13,7 @@ pub mod histogram;
 pub mod inventory;
 pub mod k8s;
 pub mod nearest;
+pub mod network;
 pub mod notice;
 pub mod order;
 pub mod parameter;

@@ -85,7 +85,7 @@ mod tests {
             read("on", json!({ "type": "hosts" })),
         ];
         let schema = schema(&parameters);
-        assert_eq!(schema["required"], json!(["node"]));
+        assert_eq!(schema["required"], json!(["node", "count", "name", "on"]));
         let of = |name: &str| &schema["properties"][name];
         assert_eq!(
             of("node"),

@@ -47,7 +47,7 @@ pub(crate) async fn ready(State(app): State<App>) -> Result<(StatusCode, Json<Re
         }
         match machine::free_bytes(store.dir()) {
             Ok(free) if free < LEAST_FREE => {
-                faults.push(format!("only {} MiB are free on the disk", free >> 20))
+                faults.push(format!("only {} MiB are free on the disk", free >> 20));
             }
             Ok(_) => {}
             Err(_) => faults.push("nobody knows how much of the disk is free".to_owned()),

@@ -209,6 +209,9 @@ impl Desk {
             order.runbook = self.0.project.runbook(&order.runbook, self.0.project.root())?;
         }
         self.may_run(&order.runbook, caller)?;
+        if caller.plans_only && order.mode != Mode::Plan {
+            return Err(ServiceError::PlansOnly { who: caller.name() });
+        }
         let closed = match order.mode {
             Mode::Apply => scheduler::closed(&self.schedules(), &order.runbook, clock::now()),
             Mode::Plan => None,

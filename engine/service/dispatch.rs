@@ -143,9 +143,10 @@ impl Dispatcher {
         let mut waiting = Vec::new();
         for one in queued.into_iter().filter(|one| !spawned.contains_key(&one.run)) {
             let deadline = one.order.deadline;
-            let reason = match deadline.is_some_and(|deadline| deadline < clock::now().as_microsecond()) {
-                true => Some("it was not started before its deadline".to_owned()),
-                false => veto(&one.order),
+            let reason = if deadline.is_some_and(|deadline| deadline < clock::now().as_microsecond()) {
+                Some("it was not started before its deadline".to_owned())
+            } else {
+                veto(&one.order)
             };
             let folder = match reason {
                 Some(reason) => Err(reason),

@@ -7,7 +7,12 @@ use serde::de::Error;
 use serde::{Deserialize, Deserializer};
 
 use crate::model::duration;
+use crate::model::network::Network;
+use crate::model::role::Role;
 use crate::model::schedule::Limits;
+use crate::service::identity::settings::{
+    GitLabSettings, Lifetimes, OidcSettings, Requests, RoleGrants, TlsFiles,
+};
 use crate::service::{Allowance, parse_size};
 
 /// What the server needs to know; every key is optional, unknown keys are errors.
@@ -28,6 +33,20 @@ pub struct Settings {
     pub notify: crate::world::notify::config::Config,
     /// Who may read `/metrics`, and where.
     pub metrics: Metrics,
+    /// The certificate that the server shows; without one it speaks HTTP, for a proxy or for this machine.
+    pub tls: Option<TlsFiles>,
+    /// Addresses of proxies whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed.
+    pub trusted_proxies: Vec<Network>,
+    /// How long people stay signed in.
+    pub sessions: Lifetimes,
+    /// How much one caller may ask for.
+    pub requests: Requests,
+    /// What each role may run, where nothing more is said of somebody.
+    pub roles: BTreeMap<Role, RoleGrants>,
+    /// An OpenID Connect provider that people sign in at.
+    pub oidc: Option<OidcSettings>,
+    /// GitLab.
+    pub gitlab: GitLabSettings,
 }
 
 /// Who may read `/metrics`, and where.

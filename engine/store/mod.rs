@@ -3,9 +3,11 @@
 //! Every process opens the same file. A process writes only to runs that it holds (a lock on a file under `locks/`, which
 //! the kernel gives back when the process dies), so the numbers and the hash chain of a run have one author at a time.
 
+mod audit;
 mod claim;
 mod codec;
 mod error;
+mod id_token;
 mod log;
 mod migration;
 mod outbox;
@@ -17,6 +19,7 @@ mod schedule;
 mod search;
 mod standing;
 mod token;
+mod user;
 mod verify;
 mod writer;
 
@@ -27,9 +30,11 @@ use parking_lot::Mutex;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
+pub use audit::{AuditFilter, Audited, Verdict};
 pub use claim::{Claim, HeldLock, NamedLock};
 pub use codec::{hex, sha256};
 pub use error::StoreError;
+pub use id_token::Bound;
 pub use log::{NewRun, Passing, Record, RunLog};
 pub use outbox::{Mail, Outgoing, Untold};
 pub use question::Question;
@@ -40,6 +45,7 @@ pub use schedule::{Fate, Move, Moved};
 pub use search::Hit;
 pub use standing::{BOUNDS, LastOf, Standing, Tally};
 pub use token::Token;
+pub use user::{Session, User, UserChange};
 pub use verify::{Break, Verified};
 
 use crate::model::run::RunId;

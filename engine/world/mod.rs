@@ -11,6 +11,7 @@ pub mod git;
 pub mod host;
 pub mod http;
 pub mod inventory;
+pub mod jwt;
 pub mod k8s;
 pub mod local;
 pub mod machine;

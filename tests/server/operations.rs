@@ -179,7 +179,7 @@ fn a_schedule_without_success_is_stale_and_says_so_in_every_place() {
     assert!(stale["items"][0]["stale_since"].is_string(), "{stale}");
     let text = server.nobody().get("/metrics").text;
     assert_eq!(metric(&text, "nlrun_schedule_stale{schedule=\"backup\"}"), 1.0);
-    let listed = project.args(["schedule", "list", "--stale"]).success();
+    let listed = project.args(["schedule", "status", "--stale"]).success();
     assert!(listed.stdout.contains("stale since"), "{listed:?}");
     let doctor = project.args(["doctor"]);
     assert!(doctor.stdout.contains("`backup` is stale"), "{doctor:?}");

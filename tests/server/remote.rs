@@ -159,7 +159,7 @@ fn looking_back_is_the_same_there_and_here() {
         vec!["log", "1", "--json"],
         vec!["log", "1", "--failed"],
         vec!["log", "last", "-f"],
-        vec!["schedule", "list", "--json"],
+        vec!["schedule", "status", "--json"],
     ] {
         let (there, here) = (pair.args(&words).success(), pair.project.args(&words).success());
         let plain = |text: &str| text.replace(|c: char| c.is_ascii_digit(), "");
@@ -314,7 +314,7 @@ fn schedules_are_stopped_and_let_go_on_from_elsewhere() {
             .is_some_and(|one| one["cursor"].is_object())
     });
     pair.args(&["schedule", "pause", "daily", "--reason", "holidays"]).success();
-    let listed = pair.project.args(["schedule", "list"]).success();
+    let listed = pair.project.args(["schedule", "status"]).success();
     assert!(listed.stdout.contains("token op: holidays"), "{listed:?}");
     pair.project.args(["schedule", "resume", "daily", "--reason", "over"]).success();
     let listed = pair.args(&["schedule", "list", "--json"]).success().json_lines();

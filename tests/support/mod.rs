@@ -1,10 +1,11 @@
-//! Builders: a project in a temporary folder, certificates, a terminal, a real `sshd`, a faulty SSH server, HTTP, TLS and DNS
+//! Builders: a project in a temporary folder, certificates, a terminal, a real `sshd`, a faulty SSH server, real Debian hosts, HTTP, TLS and DNS
 //! servers, a Kubernetes cluster.
 pub mod account;
 pub mod bao;
 pub mod certificates;
 pub mod dropbear;
 pub mod faulty;
+pub mod hosts;
 pub mod kube;
 pub mod mailbox;
 pub mod names;

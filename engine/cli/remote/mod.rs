@@ -37,11 +37,10 @@ pub(crate) fn dispatch(context: &Context, verb: &Verb) -> Option<Result<u8, Prob
             | Verb::Show(_)
             | Verb::Log(_)
             | Verb::Hosts(_)
-            | Verb::Schedule(_)
             | Verb::Approve(_)
-    );
+    ) || matches!(verb, Verb::Schedule(options) if options.at_server().is_some());
     if !takes {
-        return is_named.then(|| Err(Problem::usage("this verb is done here and not at a server", None)));
+        return is_named.then(|| Err(Problem::usage("this is done here and not at a server", None)));
     }
     let remote = match Remote::of(context) {
         Ok(None) => return None,
@@ -59,7 +58,7 @@ pub(crate) fn dispatch(context: &Context, verb: &Verb) -> Option<Result<u8, Prob
         Verb::Show(options) => show(context, remote, options),
         Verb::Log(options) => log(context, remote, options),
         Verb::Hosts(options) => runs::hosts(context, remote, options),
-        Verb::Schedule(options) => crate::cli::standing::remotely(context, remote, options),
+        Verb::Schedule(options) => crate::cli::standing::remotely(context, remote, options.at_server()?),
         Verb::Approve(options) => crate::cli::approve::remotely(context, remote, options),
         _ => return None,
     })

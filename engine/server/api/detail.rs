@@ -137,7 +137,7 @@ pub(crate) async fn effects(
                 }
             }
             let mut open: Vec<_> = open.into_iter().collect();
-            open.sort_by(|a, b| a.1.0.cmp(&b.1.0));
+            open.sort_by_key(|one| one.1.0);
             let going = open.into_iter().map(|(address, (seq, request))| {
                 (shown(&address, &request, seq, (None, None, None, None)), request)
             });

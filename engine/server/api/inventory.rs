@@ -12,6 +12,7 @@ use crate::server::api::{Answer, Listing, instant, page_of};
 use crate::server::caller::Viewer;
 use crate::server::extract::{Json, Query};
 use crate::server::problem::Problem;
+use crate::service::Desk;
 use crate::service::ServiceError;
 use crate::store::LastOf;
 
@@ -152,7 +153,7 @@ pub(crate) async fn groups(
     State(app): State<App>,
     Query(wanted): Query<WantedGroups>,
 ) -> Answer<Listing<Group>> {
-    let inventory = app.look(|desk| desk.inventory()).await?;
+    let inventory = app.look(Desk::inventory).await?;
     let shown = |group: &crate::model::inventory::Group| Group {
         group: group.name.clone(),
         hosts: group.hosts.clone(),

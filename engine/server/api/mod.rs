@@ -1,5 +1,6 @@
 //! The API for programs: REST with problems as RFC 9457, described by OpenAPI 3.1 that is made from this code.
 
+mod audit;
 mod detail;
 mod events;
 mod inventory;
@@ -8,6 +9,9 @@ mod queue;
 mod runbooks;
 mod runs;
 mod schedules;
+pub(super) mod session;
+mod tokens;
+mod users;
 
 use std::sync::Arc;
 
@@ -20,7 +24,7 @@ use utoipa_axum::routes;
 
 use crate::server::extract::Json;
 use crate::server::problem::Failure;
-use crate::server::{App, health, log, metrics, reference};
+use crate::server::{App, health, metrics, reference};
 
 #[derive(OpenApi)]
 #[openapi(info(
@@ -58,6 +62,12 @@ fn described() -> OpenApiRouter<App> {
         .routes(routes!(health::alive))
         .routes(routes!(health::ready))
         .routes(routes!(metrics::show))
+        .routes(routes!(session::show, session::create, session::delete))
+        .routes(routes!(users::list, users::create))
+        .routes(routes!(users::change, users::remove))
+        .routes(routes!(tokens::list, tokens::create))
+        .routes(routes!(tokens::remove))
+        .routes(routes!(audit::list))
 }
 
 pub(crate) use schedules::json as schedule_json;
@@ -84,7 +94,6 @@ pub(crate) fn router(description: Arc<utoipa::openapi::OpenApi>) -> axum::Router
                 "this address takes other methods",
             )
         })
-        .layer(axum::middleware::from_fn(log::log))
 }
 
 /// A page of a list.
@@ -128,6 +137,13 @@ pub(crate) fn page_of<T>(
 /// Writes an instant, from microseconds since 1970, as RFC 3339.
 pub(crate) fn instant(at: i64) -> String {
     jiff::Timestamp::from_microsecond(at).map(|at| at.to_string()).unwrap_or_default()
+}
+
+/// Reads an instant as RFC 3339, to microseconds since 1970.
+pub(crate) fn read_instant(text: &str) -> Result<i64, Failure> {
+    let time: Result<jiff::Timestamp, _> = text.parse();
+    time.map(jiff::Timestamp::as_microsecond)
+        .map_err(|_| Failure::invalid(format!("`{text}` is no time such as 2027-01-31T03:00:00Z")))
 }
 
 pub(crate) type Answer<T> = Result<Json<T>, Failure>;

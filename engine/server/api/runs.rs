@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use axum::Extension;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use serde::{Deserialize, Serialize};
@@ -13,8 +14,9 @@ use crate::model::order::{DEFAULT_QUEUE, Order, USUAL_PRIORITY};
 use crate::model::run::{Mode, RunId, Status};
 use crate::server::App;
 use crate::server::api::{Answer, Page};
-use crate::server::caller::{AtLeast, Operator, Viewer};
+use crate::server::caller::{AtLeast, How, Known, Operator, Viewer};
 use crate::server::extract::{Json, Path, Query};
+use crate::server::guard::Note;
 use crate::server::problem::{Failure, Problem};
 use crate::service::{ServiceError, start_of};
 use crate::store::{Enqueued, Filter, Keys, Reader, RunRow};
@@ -139,7 +141,7 @@ impl Wanted {
         let time = |text: Option<String>| {
             text.map(|text| {
                 let time: Result<jiff::Timestamp, _> = text.parse();
-                time.map(|time| time.as_microsecond()).map_err(|_| {
+                time.map(jiff::Timestamp::as_microsecond).map_err(|_| {
                     Failure::invalid(format!("`{text}` is no time such as 2027-01-31T03:00:00Z"))
                 })
             })
@@ -235,10 +237,11 @@ pub(crate) struct Asked {
     responses((status = 202, body = Asked), (status = 200, body = Asked), (status = "default", body = Problem)))]
 pub(crate) async fn create(
     AtLeast(caller): Operator,
+    known: Known,
     State(app): State<App>,
     headers: HeaderMap,
     Json(new): Json<New>,
-) -> Result<(StatusCode, Json<Asked>), Failure> {
+) -> Result<(StatusCode, Extension<Note>, Json<Asked>), Failure> {
     let key = headers.get("idempotency-key").map(|value| value.to_str()).transpose();
     let key = key.map_err(|_| Failure::invalid("an idempotency key is plain ASCII"))?;
     if key.is_some_and(|key| key.is_empty() || key.len() > 200) {
@@ -265,15 +268,29 @@ pub(crate) async fn create(
         locks: Vec::new(),
         deadline: None,
     };
+    let shown_key = once.clone();
     let keys = Keys { once, overlap: None };
-    let enqueued = app.look(move |desk| {
+    let identity = app.identity.clone();
+    let enqueued = app.work(move |desk| {
         let (order, warning) = desk.admit(order, &caller)?;
-        Ok((desk.enqueue(&order, &keys)?, warning))
+        let How::Job(shown) = &known.how else {
+            return Ok::<_, Failure>((desk.enqueue(&order, &keys)?, warning, order));
+        };
+        identity.redeem(shown, shown_key.as_deref())?;
+        match desk.enqueue(&order, &keys) {
+            Ok(enqueued) => Ok((enqueued, warning, order)),
+            Err(error) => {
+                identity.release(shown)?;
+                Err(error.into())
+            }
+        }
     });
-    let (enqueued, warning) = enqueued.await?;
+    let (enqueued, warning, order) = enqueued.await?;
+    let about = format!("runs/{} {} {}", enqueued.run().0, order.mode.as_str(), order.runbook);
+    let note = Note { about: Some(about), ..Note::default() };
     let known = matches!(enqueued, Enqueued::Known(_));
     let status = if known { StatusCode::OK } else { StatusCode::ACCEPTED };
-    Ok((status, Json(Asked { run: enqueued.run().0, known, warning })))
+    Ok((status, Extension(note), Json(Asked { run: enqueued.run().0, known, warning })))
 }
 
 /// How to cancel.
