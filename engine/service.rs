@@ -43,7 +43,7 @@ pub use resume::{Decision, new_plan, remedy};
 pub use scheduler::{Alarm, InForce, Scheduler};
 pub use schedules::{Looked, Schedules};
 pub use secrets::{Begun, SecretAnswer, SecretsError, SourceAnswer, Tested, Told, Trouble};
-pub use settings::{Metrics, RunLimits, Settings};
+pub use settings::{LISTEN, Metrics, Patience, RunLimits, Settings};
 
 use crate::model::diagnostic::Diagnostic;
 use crate::model::runbook::ParameterError;

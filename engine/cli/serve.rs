@@ -10,11 +10,8 @@ use crate::cli::Context;
 use crate::cli::out::LogFormat;
 use crate::cli::problem::Problem;
 use crate::gate::sentence;
-use crate::service::{Desk, Here, Identity, notify_faults};
+use crate::service::{Desk, Here, Identity, LISTEN, notify_faults};
 use crate::world::tls::files::Files;
-
-/// Where the server listens when nothing is said: only this machine reaches it.
-const LISTEN: &str = "127.0.0.1:7766";
 
 /// Run the server: schedules, queue, API and web page
 ///

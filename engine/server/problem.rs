@@ -185,6 +185,10 @@ impl From<ServiceError> for Failure {
             ServiceError::Store(StoreError::Overtaken) => {
                 Self::conflict("somebody else, or the scheduler, has moved it meanwhile: look again")
             }
+            ServiceError::Store(StoreError::Full) => {
+                tracing::error!(error = detail, "a request failed");
+                Self::new(StatusCode::INSUFFICIENT_STORAGE, "full", detail)
+            }
             ServiceError::NoFolder { .. } => Self::new(StatusCode::SERVICE_UNAVAILABLE, "no-project", detail),
             ServiceError::NotYours { .. } | ServiceError::PlansOnly { .. } => Self::forbidden(detail),
             ServiceError::Check(found) => {

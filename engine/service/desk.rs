@@ -327,7 +327,14 @@ impl Desk {
         let mut lead = None;
         while !self.0.is_ending.load(Ordering::Relaxed) {
             let is_woken = self.0.wake.wait(LOOK);
-            let now = reader.version()?;
+            let now = match reader.version() {
+                Ok(version) => version,
+                Err(error) => {
+                    tracing::error!(%error, "the run log cannot be read; it is tried again");
+                    self.0.wake.wait(ROUNDS);
+                    continue;
+                }
+            };
             let is_news = now != version;
             version = now;
             if is_news || is_woken {
@@ -349,9 +356,9 @@ impl Desk {
             }
             last = Some(Instant::now());
             match &mut lead {
-                None => lead = self.take_lead()?,
+                None => lead = self.take_lead(),
                 Some(lead) => {
-                    lead.arm(self)?;
+                    lead.arm(self);
                     self.round();
                 }
             }
@@ -397,17 +404,24 @@ impl Desk {
         turn.wake.map_or(soon, |wake| wake.min(soon))
     }
 
-    fn take_lead(&self) -> Result<Option<Lead>, ServiceError> {
+    fn take_lead(&self) -> Option<Lead> {
         let holder = format!("server (process {})", std::process::id());
-        let Ok(lock) = self.0.store.try_named_lock(LEAD, &holder)? else { return Ok(None) };
+        let lock = match self.0.store.try_named_lock(LEAD, &holder) {
+            Ok(Ok(lock)) => lock,
+            Ok(Err(_)) => return None,
+            Err(error) => {
+                tracing::error!(%error, "nobody can take the lead; it is tried again");
+                return None;
+            }
+        };
         self.0.leads.store(true, Ordering::Relaxed);
         tracing::info!("this server starts runs");
         let now = Instant::now();
         let mut lead = Lead { _lock: lock, scheduler: None, since: now, next: clock::now(), is_told: false };
-        lead.arm(self)?;
+        lead.arm(self);
         // What is in doubt and what waits comes before what is new (rule 23).
         self.round();
-        Ok(Some(lead))
+        Some(lead)
     }
 
     fn round(&self) {
@@ -443,22 +457,25 @@ struct Lead {
 
 impl Lead {
     /// Starts the scheduler once the clock is right (rule 10).
-    fn arm(&mut self, desk: &Desk) -> Result<(), ServiceError> {
+    fn arm(&mut self, desk: &Desk) {
         if self.scheduler.is_some() {
-            return Ok(());
+            return;
         }
         let is_late = self.since.elapsed() >= UNSYNCHRONIZED;
         if !is_late && clock::is_synchronized() == Some(false) {
             if !std::mem::replace(&mut self.is_told, true) {
                 tracing::warn!("schedules wait until the clock is set by the network, five minutes at most");
             }
-            return Ok(());
+            return;
         }
         if is_late {
             tracing::warn!("the clock is not set by the network; schedules go by it all the same");
         }
         let inner = &desk.0;
-        self.scheduler = Some(Scheduler::new(&inner.store, inner.folders.clone(), inner.in_force.clone())?);
-        Ok(())
+        match Scheduler::new(&inner.store, inner.folders.clone(), inner.in_force.clone()) {
+            Ok(scheduler) => self.scheduler = Some(scheduler),
+            // A full disk, for one.
+            Err(error) => tracing::error!(%error, "no schedule is decided yet; it is tried again"),
+        }
     }
 }

@@ -2,7 +2,11 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod api;
+mod clients;
+mod full;
+mod messages;
 mod operations;
+mod prometheus;
 mod queue;
 mod remote;
 mod schedule;

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use crate::support::mailbox::Mailbox;
 use crate::support::project::{Project, until};
+use crate::support::prometheus::program;
 use crate::support::server::{Caller, Server, token};
 use crate::support::web::{Web, reply};
 
@@ -23,7 +24,7 @@ const FRAGILE: &str = r#"
     if !file_stat("localhost", params.path).exists { fail("the backup is missing") }
 "#;
 
-fn with_schedule(settings: &str, schedule: &str) -> Project {
+pub(super) fn with_schedule(settings: &str, schedule: &str) -> Project {
     let project = Project::new()
         .runbook("fragile", FRAGILE)
         .runbook("quiet", "//! Quiet.\nconst NEEDS = [];\nprint(1);\n");
@@ -49,12 +50,12 @@ fn header<'a>(head: &'a str, name: &str) -> &'a str {
         .unwrap_or_else(|| panic!("{name}: {head}"))
 }
 
-fn metric(text: &str, name: &str) -> f64 {
+pub(super) fn metric(text: &str, name: &str) -> f64 {
     let line = text.lines().find(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(' ')));
     line.unwrap_or_else(|| panic!("{name} is not in {text}")).rsplit(' ').next().unwrap().parse().unwrap()
 }
 
-fn messages(caller: &Caller) -> Vec<Value> {
+pub(super) fn messages(caller: &Caller) -> Vec<Value> {
     caller.get("/api/v1/messages").json()["items"].as_array().unwrap().clone()
 }
 
@@ -143,7 +144,7 @@ fn what_cannot_be_delivered_is_kept_and_delivered_by_the_next_server() {
     for request in &after {
         let line = request.lines().next().unwrap();
         assert!(
-            line.starts_with("PUT /_matrix/client/v3/rooms/%21abc:example.org/send/m.room.message/nlrun-"),
+            line.starts_with("PUT /_matrix/client/v3/rooms/!abc:example.org/send/m.room.message/nlrun-"),
             "{line}"
         );
         assert!(
@@ -253,7 +254,7 @@ fn targets_that_are_not_right_are_told_before_they_are_needed() {
     let listed = project.args(["notify", "list"]).success();
     assert!(listed.stdout.contains("`nobody` is no mail address"), "{listed:?}");
     let server = Server::start(&project);
-    let said = server.said().join("\n");
+    let said = server.said();
     for part in [
         "names the target `opps`",
         "schedule `backup` names the target `pager`",
@@ -298,15 +299,10 @@ fn metrics_are_as_prometheus_wants_them() {
     let server = Server::start(&project);
     let text = server.caller(&operator).get("/metrics").text;
     assert_eq!(metric(&text, "nlrun_runs_total{runbook=\"runbooks/quiet.rhai\",status=\"done\"}"), 1.0);
-    let unpacked =
-        std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("target/prometheus/usr/bin/promtool");
-    let program = if unpacked.exists() { unpacked } else { "promtool".into() };
-    let Ok(mut child) =
-        Command::new(program).args(["check", "metrics"]).stdin(Stdio::piped()).stderr(Stdio::piped()).spawn()
-    else {
-        eprintln!("skipped: promtool is not installed");
-        return;
-    };
+    let Some(promtool) = program("promtool") else { return };
+    let mut command = Command::new(promtool);
+    command.args(["check", "metrics"]).stdin(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
     child.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
     let checked = child.wait_with_output().unwrap();
     assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
@@ -372,17 +368,128 @@ fn the_servers_own_log_has_numbers_of_requests_and_no_tokens() {
     assert!(!own.headers["x-request-id"].is_empty());
     assert_eq!(own.headers["nlrun-version"], env!("CARGO_PKG_VERSION"));
     until("both are logged", || {
-        server.said().iter().filter(|line| line.contains("\"refused\"")).count() == 2
+        server.said().lines().filter(|line| line.contains("\"refused\"")).count() == 2
     });
     let said = server.said();
-    let line = said.iter().find(|line| line.contains("of-the-proxy-1")).unwrap();
+    let line = said.lines().find(|line| line.contains("of-the-proxy-1")).unwrap();
     let event: Value = serde_json::from_str(line).unwrap();
     assert_eq!((&event["status"], &event["route"]), (&json!(404), &json!("/api/v1/runs/{run}")), "{event}");
-    let all = said.join("\n");
     for secret in [viewer.as_str(), "nlr_wrong", "secret-in-query"] {
-        assert!(!all.contains(secret), "{secret}: {all}");
+        assert!(!said.contains(secret), "{secret}: {said}");
     }
     // What no proxy of ours would give is not taken over.
     let answer = server.caller(&viewer).send("GET", "/api/v1/runs", &[("x-request-id", "a b; c")], None);
     assert!(!answer.headers["x-request-id"].to_str().unwrap().contains(' '));
+}
+
+#[test]
+fn a_backup_taken_under_load_opens_and_verifies() {
+    let project = Project::new()
+        .runbook(
+            "busy",
+            "//! Busy.\nconst NEEDS = [];\nfor i in 0..60 { print(`line ${i}`); sleep(\"5ms\"); }\n",
+        )
+        .file("nlrun.yaml", "server: {queues: {default: 4}}\n");
+    let operator = token(&project, "op", "operator");
+    let server = Server::start(&project);
+    let op = server.caller(&operator);
+    let runs: Vec<i64> = (0..24).map(|_| op.run(&json!({ "runbook": "busy" }))).collect();
+    op.wait(runs[2], &["running", "done"]);
+    for copy in ["one", "two", "three"] {
+        std::fs::create_dir(project.path(copy)).unwrap();
+        project.args(["db", "backup", &format!("{copy}/nlrun.db")]).success();
+    }
+    let is_busy = op.get("/api/v1/queue").json()["running"].as_array().unwrap().len();
+    assert!(is_busy > 0, "the copies were taken while runs went on");
+    for copy in ["one", "two", "three"] {
+        project.args(["--state", copy, "db", "check"]).success();
+        let copied =
+            project.args(["--state", copy, "runs", "--json", "--limit", "100"]).success().json_lines();
+        assert!(copied.len() >= runs.len(), "what was asked for before is in the copy: {copied:?}");
+    }
+    for run in runs {
+        op.wait(run, &["done"]);
+    }
+    // A copy in the place of the log is where things go on from, what went on then included.
+    server.kill();
+    let server = Server::start_with(&project, &["--state", "two"]);
+    let op = server.caller(&operator);
+    until("everything that the copy had is done", || {
+        op.get("/api/v1/runs?status=queued,running,interrupted").json()["items"] == json!([])
+    });
+    let failed = op.get("/api/v1/runs?status=failed,stopped,in_doubt").json();
+    assert_eq!(failed["items"], json!([]), "{failed}");
+}
+
+#[test]
+fn doctor_knows_the_port_and_the_certificate() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    let project = with_schedule(&format!("server: {{listen: \"{address}\"}}\n"), "every: 1h\n");
+    let doctor = || project.args(["doctor"]).stdout;
+    assert!(doctor().contains(&format!("another program listens at {address}")), "{}", doctor());
+    drop(taken);
+    assert!(doctor().contains(&format!("{address} is free")), "{}", doctor());
+    project.write("nlrun.yaml", "server: {listen: \"192.0.2.1:7766\", url: \"https://nlrun.example.net\"}\n");
+    assert!(doctor().contains("nobody can listen at 192.0.2.1:7766"), "{}", doctor());
+    project.write("nlrun.yaml", "server: {listen: \"0.0.0.0:7766\"}\n");
+    assert!(doctor().contains("without TLS, so it does not start"), "{}", doctor());
+    project.write("nlrun.yaml", "server: {tls: {certificate: c.pem, key: k.pem}}\n");
+    let missing = project.args(["doctor"]).ends(1);
+    assert!(missing.stdout.contains("c.pem"), "{missing:?}");
+    let folder = tempfile::tempdir().unwrap();
+    crate::support::web::certificates(folder.path());
+    let bring = |name: &str, key: &str| {
+        project.write("c.pem", &std::fs::read_to_string(folder.path().join(format!("{name}.pem"))).unwrap());
+        project.write("k.pem", &std::fs::read_to_string(folder.path().join(format!("{key}.key"))).unwrap());
+    };
+    bring("right", "right");
+    assert!(doctor().contains("c.pem` is good for"), "{}", doctor());
+    assert!(doctor().contains("everybody on this machine may read"), "{}", doctor());
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+    std::fs::set_permissions(project.path("k.pem"), mode).unwrap();
+    assert!(!doctor().contains("everybody on this machine may read"), "{}", doctor());
+    bring("expired", "expired");
+    let ended = project.args(["doctor"]).ends(1);
+    assert!(ended.stdout.contains("c.pem` has ended "), "{ended:?}");
+    bring("right", "other");
+    let other = project.args(["doctor"]).ends(1);
+    assert!(other.stdout.contains("k.pem"), "{other:?}");
+}
+
+#[test]
+fn the_unit_and_the_container_name_what_there_is() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/operations");
+    let unit = std::fs::read_to_string(format!("{folder}/nlrun.service")).unwrap();
+    let container = std::fs::read_to_string(format!("{folder}/Containerfile")).unwrap();
+    let project = Project::new();
+    let words = unit.lines().find_map(|line| line.strip_prefix("ExecStart=/usr/local/bin/nlrun ")).unwrap();
+    project.args(words.split_whitespace().chain(["--help"])).success();
+    let help = project.args(["serve", "--help"]).success().stdout;
+    let names = |text: &str| -> Vec<String> {
+        let words = text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).map(str::to_owned);
+        words.filter(|word| word.starts_with("NLRUN_") && word != "NLRUN_SECRET_").collect()
+    };
+    assert!(names(&unit).len() + names(&container).len() > 3);
+    for name in names(&unit).into_iter().chain(names(&container)) {
+        assert!(help.contains(&name), "{name} is no variable of `nlrun serve`: {help}");
+    }
+    // The paths of this machine in place of those of a server.
+    let here = unit
+        .replace("/usr/local/bin/nlrun", crate::support::project::NLRUN)
+        .replace("User=nlrun\n", "User=root\n")
+        .replace("/srv/nlrun", project.root().to_str().unwrap());
+    project.write("nlrun.service", &here);
+    let path = project.path("nlrun.service").display().to_string();
+    for arguments in [vec!["verify", &path], vec!["security", "--offline=true", "--threshold=30", &path]] {
+        let Ok(found) = Command::new("systemd-analyze").args(&arguments).output() else {
+            eprintln!("skipped: systemd-analyze is not installed");
+            return;
+        };
+        let said =
+            String::from_utf8_lossy(&found.stdout).into_owned() + &String::from_utf8_lossy(&found.stderr);
+        // What `verify` only warns of is a line that begins with the file.
+        let is_quiet = arguments[0] != "verify" || !said.contains("nlrun.service:");
+        assert!(found.status.success() && is_quiet, "{arguments:?}: {said}");
+    }
 }

@@ -230,13 +230,8 @@ fn a_signal_ends_the_run_with_its_clean_up_and_another_one_leaves_it() {
     pair.project.write("runbooks/stubborn.rhai", stubborn);
     let mut child = pair.spawn(&["run", "stubborn"]);
     until("it runs", || pair.is_running());
-    let mut said = std::io::BufReader::new(child.stderr.take().unwrap());
-    let mut line = String::new();
     signal(&child, Signal::INT);
-    while !line.contains("waiting for its clean-up") {
-        line.clear();
-        assert!(std::io::BufRead::read_line(&mut said, &mut line).unwrap() > 0);
-    }
+    let mut said = heard(&mut child, "waiting for its clean-up");
     signal(&child, Signal::INT);
     let mut rest = String::new();
     std::io::Read::read_to_string(&mut said, &mut rest).unwrap();
@@ -247,6 +242,37 @@ fn a_signal_ends_the_run_with_its_clean_up_and_another_one_leaves_it() {
     assert!(followed.stdout.contains("late"), "{followed:?}");
     let cancelled = pair.args(&["cancel", "last"]).ends(3);
     assert!(cancelled.stderr.contains("there is nothing to cancel"), "{cancelled:?}");
+}
+
+/// Reads lines until one has these words; returns the rest of the stream for later.
+fn heard(child: &mut Child, words: &str) -> std::io::BufReader<std::process::ChildStderr> {
+    let mut said = std::io::BufReader::new(child.stderr.take().unwrap());
+    let mut line = String::new();
+    while !line.contains(words) {
+        line.clear();
+        assert!(std::io::BufRead::read_line(&mut said, &mut line).unwrap() > 0, "nothing says `{words}`");
+    }
+    said
+}
+
+#[test]
+fn what_is_asked_while_the_server_is_away_is_asked_when_it_is_back() {
+    let mut pair = Pair::start();
+    let mut child = pair.spawn(&["run", "slow"]);
+    until("it runs", || pair.is_running());
+    pair.server.take().unwrap().kill();
+    let said = heard(&mut child, "the connection is lost");
+    signal(&child, Signal::TERM);
+    let mut asking = pair.spawn(&["run", "hello", "--set", "name=again"]);
+    let rest = heard(&mut asking, "the server takes nothing now");
+    let server = Server::start_at(&pair.project, &format!("127.0.0.1:{}", pair.port), &[]);
+    let output = Output::of(child).ends(5);
+    assert!(output.stdout.contains("cleaned up by the script"), "{output:?}");
+    let asked = Output::of(asking).ends(0);
+    assert!(asked.stdout.contains("hello again"), "{asked:?}");
+    let statuses: Vec<Value> = pair.runs().iter().map(|run| run["status"].clone()).collect();
+    assert_eq!(statuses, ["done", "cancelled"]);
+    drop((server, said, rest));
 }
 
 #[test]

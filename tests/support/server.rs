@@ -4,10 +4,11 @@
 
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Stdio};
+use std::sync::Arc;
 use std::sync::mpsc::channel;
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
@@ -19,9 +20,9 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// A server in the foreground of a process of its own; it ends with this value.
 pub struct Server {
     child: Child,
+    said: Arc<Mutex<String>>,
     /// `http://127.0.0.1:PORT`.
     pub url: String,
-    said: Arc<Mutex<Vec<String>>>,
 }
 
 /// What a server answered.
@@ -75,12 +76,12 @@ impl Server {
             command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let (sender, lines) = channel();
         let stderr = child.stderr.take().unwrap();
-        let said = Arc::new(Mutex::new(Vec::new()));
-        let heard = said.clone();
+        let said = Arc::new(Mutex::new(String::new()));
+        let all = said.clone();
         std::thread::spawn(move || {
             for line in BufReader::new(stderr).lines().map_while(Result::ok) {
                 eprintln!("server: {line}");
-                heard.lock().unwrap().push(line.clone());
+                *all.lock() += &format!("{line}\n");
                 let _ = sender.send(line);
             }
         });
@@ -90,12 +91,12 @@ impl Server {
                 break address.split_whitespace().next().unwrap().to_owned();
             }
         };
-        Self { child, url, said }
+        Self { child, said, url }
     }
 
-    /// What it has said on standard error, by lines.
-    pub fn said(&self) -> Vec<String> {
-        self.said.lock().unwrap().clone()
+    /// What it has said so far, on standard error.
+    pub fn said(&self) -> String {
+        self.said.lock().clone()
     }
 
     /// The process.
@@ -111,23 +112,6 @@ impl Server {
     /// Somebody who shows nothing.
     pub fn nobody(&self) -> Caller {
         Caller { url: self.url.clone(), token: None }
-    }
-
-    /// Sends bytes as they are.
-    pub fn raw(&self, method: &str, path: &str, headers: &[(&str, String)], body: Vec<u8>) -> Answer {
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(async {
-            let client = reqwest::Client::builder().no_proxy().timeout(PATIENCE).build().unwrap();
-            let method = reqwest::Method::from_bytes(method.as_bytes()).unwrap();
-            let mut request = client.request(method, format!("{}{path}", self.url)).body(body);
-            for (name, value) in headers {
-                request = request.header(*name, value);
-            }
-            let response = request.send().await.unwrap();
-            let (status, headers) = (response.status().as_u16(), response.headers().clone());
-            Answer { status, headers, text: response.text().await.unwrap() }
-        })
     }
 
     /// Ends the process at once, as a crash does.
@@ -159,8 +143,25 @@ impl Drop for Server {
 }
 
 impl Caller {
+    /// Somebody at any server, with a token or without one.
+    pub fn at(url: &str, token: Option<&str>) -> Self {
+        Self { url: url.to_owned(), token: token.map(str::to_owned) }
+    }
+
     /// Sends a request; `body` is JSON.
     pub fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: Option<&Value>) -> Answer {
+        let body = body.map(|body| ("application/json", body.to_string()));
+        self.send_text(method, path, headers, body)
+    }
+
+    /// Sends a request; `body` is a media type and a text.
+    pub fn send_text(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Option<(&str, String)>,
+    ) -> Answer {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
@@ -178,8 +179,8 @@ impl Caller {
             for (name, value) in headers {
                 request = request.header(*name, *value);
             }
-            if let Some(body) = body {
-                request = request.header("content-type", "application/json").body(body.to_string());
+            if let Some((media, body)) = body {
+                request = request.header("content-type", media).body(body);
             }
             let response = request.send().await.unwrap();
             let (status, headers) = (response.status().as_u16(), response.headers().clone());

@@ -27,7 +27,7 @@ const SILENCE: Duration = Duration::from_secs(45);
 /// How long a server may be away until it is given up.
 const PATIENCE: Duration = Duration::from_secs(600);
 /// The first pause before another try, and the longest.
-const PAUSE: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(15));
+pub(super) const PAUSE: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(15));
 /// How often it is looked whether the run asks something.
 const LOOK: Duration = Duration::from_secs(1);
 
@@ -250,29 +250,44 @@ impl Remote {
         else {
             return std::future::pending().await;
         };
-        for times in 0.. {
+        let number = run.to_string();
+        let body = json!({ "now": false });
+        let (mut times, mut is_asked) = (0, true);
+        loop {
+            // The server may be away just now: it is asked until it has heard it.
+            let ask = async {
+                if is_asked {
+                    return std::future::pending().await;
+                }
+                let path = ["runs", &number, "cancel"];
+                let asked = self.ask::<Value>("POST", &path, &[], &[], Some(&body)).await;
+                if matches!(asked, Err(Failed::Passing(_))) {
+                    tokio::time::sleep(LOOK).await;
+                }
+                asked
+            };
             tokio::select! {
-                _ = interrupt.recv() => {}
-                _ = terminate.recv() => {}
+                _ = interrupt.recv() => times += 1,
+                _ = terminate.recv() => times += 1,
+                asked = ask => {
+                    is_asked = !matches!(asked, Err(Failed::Passing(_)));
+                    if let Err(Failed::For(problem)) = asked {
+                        out.word(&problem.text().unwrap_or_default());
+                    }
+                    continue;
+                }
             }
-            let number = run.to_string();
-            if times > 0 {
+            if times > 1 {
                 out.word(&format!(
                     "run {run} goes on; `nlrun --server {} log {run} -f` follows it",
                     self.address()
                 ));
                 return Ok(());
             }
+            is_asked = false;
             out.word(&format!(
                 "run {run} is asked to end; waiting for its clean-up (once more leaves it to itself)"
             ));
-            let body = json!({ "now": false });
-            if let Err(failed) =
-                self.ask::<Value>("POST", &["runs", &number, "cancel"], &[], &[], Some(&body)).await
-            {
-                out.word(&failed.problem().text().unwrap_or_default());
-            }
         }
-        Ok(())
     }
 }

@@ -1,15 +1,19 @@
 //! Runs that are asked for at a server: started, planned, applied, continued, and followed to their end.
 
 use std::path::Path;
+use std::time::Duration;
 
+use ring::rand::{SecureRandom as _, SystemRandom};
 use serde_json::{Map, Value, json};
+use tokio::time::Instant;
 
 use crate::cli::arguments::{ApplyOptions, PlanOptions, Remotely, ResumeOptions, RunOptions, Runbook};
 use crate::cli::ask::Terminal;
 use crate::cli::log::over;
 use crate::cli::problem::Problem;
 use crate::cli::remote::Remote;
-use crate::cli::remote::follow::Answers;
+use crate::cli::remote::client::Failed;
+use crate::cli::remote::follow::{Answers, PAUSE};
 use crate::cli::remote::is_left;
 use crate::cli::run::PENDING;
 use crate::cli::view::View;
@@ -22,6 +26,8 @@ use crate::store::sha256;
 
 /// The exit code of a run that is cancelled: what a person sees who leaves one behind.
 const LEFT: u8 = 5;
+/// How long a run is asked for while the server does not answer.
+const ASKING: Duration = Duration::from_secs(30);
 
 pub(crate) fn run(context: &Context, remote: &Remote, options: &RunOptions) -> Result<u8, Problem> {
     let body = body(context, &options.runbook, Mode::Apply, &options.remotely)?;
@@ -97,7 +103,7 @@ pub(crate) fn resume(context: &Context, remote: &Remote, options: &ResumeOptions
         if begun(remote)? {
             break;
         }
-        remote.wait(tokio::time::sleep(std::time::Duration::from_millis(100)));
+        remote.wait(async { tokio::time::sleep(Duration::from_millis(100)).await });
     }
     let mode = row.summary.mode;
     let finished = follow(context, remote, run, row.last_seq, options.yes, options.junit.as_deref(), mode)?;
@@ -146,19 +152,23 @@ fn ask(
     body: &Value,
     remotely: &Remotely,
 ) -> Result<Option<RunId>, Problem> {
-    let key = remotely.key.clone().or_else(|| {
+    let of_job = || {
         // The same job asks again after a lost connection; another command of it is another run.
         let job = context.place.variable("CI_JOB_ID").filter(|job| !job.is_empty())?;
         let at = context.place.variable("CI_SERVER_URL").unwrap_or_default();
         let what = sha256(body.to_string().as_bytes());
         Some(format!("gitlab {at} job {job} {}", &what[..16]))
-    });
-    let headers: Vec<(&str, &str)> = key.iter().map(|key| ("idempotency-key", key.as_str())).collect();
-    let asked = remote.send("POST", &["runs"], &headers, body)?;
+    };
+    let given = remotely.key.clone().or_else(of_job);
+    let key = match &given {
+        Some(key) => key.clone(),
+        None => own_key()?,
+    };
+    let asked = post(context, remote, &[("idempotency-key", &key)], body)?;
     let Some(run) = asked["run"].as_i64().map(RunId) else {
         return Err(remote.other_words("an answer without the number of the run"));
     };
-    if asked["known"] == true {
+    if given.is_some() && asked["known"] == true {
         context.out.word(&format!("run {run} was asked for before with the same key"));
     }
     if remotely.no_wait {
@@ -170,6 +180,42 @@ fn ask(
         return Ok(None);
     }
     Ok(Some(run))
+}
+
+/// Makes a key for this one command, so that it can ask again where the answer was lost.
+fn own_key() -> Result<String, Problem> {
+    let mut bytes = [0; 16];
+    SystemRandom::new().fill(&mut bytes).map_err(|_| Problem::Other("no randomness".to_owned()))?;
+    Ok(format!("command {}", base16ct::lower::encode_string(&bytes)))
+}
+
+/// Asks for a run, again and again while the server does not answer: with its key it is one run all the same.
+fn post(
+    context: &Context,
+    remote: &Remote,
+    headers: &[(&str, &str)],
+    body: &Value,
+) -> Result<Value, Problem> {
+    let (mut pause, mut since) = (PAUSE.0, None::<Instant>);
+    loop {
+        let asked = remote.wait(remote.ask("POST", &["runs"], &[], headers, Some(body)));
+        let problem = match asked {
+            Ok(asked) => return Ok(asked),
+            Err(Failed::For(problem)) => return Err(problem),
+            Err(Failed::Passing(problem)) => problem,
+        };
+        let since = *since.get_or_insert_with(|| {
+            let why = problem.text().unwrap_or_default();
+            let most = ASKING.as_secs();
+            context.out.word(&format!("the server takes nothing now ({why}); this tries again for {most} s"));
+            Instant::now()
+        });
+        if since.elapsed() > ASKING {
+            return Err(problem);
+        }
+        remote.wait(async { tokio::time::sleep(pause).await });
+        pause = (pause * 2).min(PAUSE.1);
+    }
 }
 
 /// Shows a run as it goes on at the server; `None` when the person has left it.

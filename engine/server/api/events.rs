@@ -69,6 +69,7 @@ pub(crate) async fn stream(
 
 async fn follow(app: App, run: RunId, mut after: Seq, from: From, sender: mpsc::Sender<Sent>) {
     let From { output, until_now, .. } = from;
+    let _followed = app.streams.open();
     let (mut news, mut ending) = (app.desk.news(), app.ending.clone());
     loop {
         news.mark_unchanged();
