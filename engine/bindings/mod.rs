@@ -17,11 +17,14 @@ mod file;
 mod hidden;
 mod http;
 mod inventory;
+mod items;
 mod k8s;
 mod keep;
 mod outcome;
 mod ping;
 mod project;
+mod retry;
+mod secret_write;
 mod ssh;
 mod sudo;
 mod tls;
@@ -72,6 +75,7 @@ pub const ALL: &[&Binding] = &[
     &k8s::BINDING,
     &ping::BINDING,
     &project::BINDING,
+    &secret_write::BINDING,
     &cert::BINDING,
     &ssh::BINDING,
     &tls::BINDING,

@@ -3,6 +3,7 @@
 mod api;
 mod k8s;
 mod probes;
+mod secrets;
 
 use std::fmt::Display;
 use std::sync::Arc;
