@@ -55,6 +55,7 @@ impl World {
     }
 }
 
+#[expect(clippy::disallowed_methods, reason = "a browser goes where it is sent")]
 fn provider(issuer: &Issuer, path: &str) -> Answer {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();

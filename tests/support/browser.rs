@@ -51,7 +51,7 @@ impl Browser {
         let answer =
             self.send("POST", "/api/v1/session", Some(&json!({ "name": name, "password": password })));
         if answer.status == 200 {
-            self.csrf = answer.json()["csrf"].as_str().unwrap().to_owned();
+            answer.json()["csrf"].as_str().unwrap().clone_into(&mut self.csrf);
         }
         answer
     }

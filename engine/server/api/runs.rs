@@ -115,7 +115,7 @@ impl Wanted {
         let time = |text: Option<String>| {
             text.map(|text| {
                 let time: Result<jiff::Timestamp, _> = text.parse();
-                time.map(|time| time.as_microsecond()).map_err(|_| {
+                time.map(jiff::Timestamp::as_microsecond).map_err(|_| {
                     Failure::invalid(format!("`{text}` is no time such as 2027-01-31T03:00:00Z"))
                 })
             })
