@@ -9,6 +9,7 @@ use crate::model::bucket::Refused;
 use crate::server::guard::{Note, Why};
 use crate::service::{IdentityError, ProjectError, ServiceError};
 use crate::store::StoreError;
+use crate::world::jwt::JwtError;
 
 /// A problem as programs get it (RFC 9457).
 #[derive(Debug, Clone, Serialize, ToSchema)]
@@ -142,6 +143,10 @@ impl From<IdentityError> for Failure {
             IdentityError::Service(error) => (*error).into(),
             IdentityError::TooMany(refused) => Self { detail, ..Self::too_many(refused) },
             IdentityError::Busy => Self::new(StatusCode::SERVICE_UNAVAILABLE, "busy", detail),
+            IdentityError::Provider(_) | IdentityError::Token(JwtError::Provider(_)) => {
+                tracing::warn!(error = detail, "an issuer of ID tokens cannot be used");
+                Self::new(StatusCode::BAD_GATEWAY, "provider", detail)
+            }
             IdentityError::Wrong
             | IdentityError::Token(_)
             | IdentityError::Claim(_)
@@ -151,7 +156,6 @@ impl From<IdentityError> for Failure {
             IdentityError::Replayed | IdentityError::NoRole(_) | IdentityError::Beyond(_) => {
                 Self::forbidden(detail)
             }
-            IdentityError::Provider(_) => Self::new(StatusCode::BAD_GATEWAY, "provider", detail),
             IdentityError::Taken { .. } | IdentityError::Elsewhere(_) => Self::conflict(detail),
             IdentityError::NoSuch { .. } => Self::not_found(detail),
             IdentityError::Name(_)

@@ -1,6 +1,10 @@
 //! What people and programs may rely on at a server: runs in their turn, once, and nothing lost.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod identity;
+mod identity_oidc;
+mod identity_tls;
+mod identity_tokens;
 mod queue;
 mod schedule;
 mod storm;
