@@ -11,6 +11,9 @@ use crate::service::{IdentityError, ProjectError, ServiceError};
 use crate::store::StoreError;
 use crate::world::jwt::JwtError;
 
+/// The most characters of a problem's detail.
+const LONGEST: usize = 2000;
+
 /// A problem as programs get it (RFC 9457).
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub(crate) struct Problem {
@@ -42,7 +45,13 @@ pub(crate) struct Failure {
 impl Failure {
     /// Makes a failure of one sort.
     pub(crate) fn new(status: StatusCode, kind: &'static str, detail: impl Into<String>) -> Self {
-        Self { status, kind, detail: detail.into(), errors: Vec::new(), retry: None, note: Note::default() }
+        let mut detail = detail.into();
+        // A detail may repeat what was sent, and that may be long.
+        if let Some((end, _)) = detail.char_indices().nth(LONGEST) {
+            detail.truncate(end);
+            detail.push('…');
+        }
+        Self { status, kind, detail, errors: Vec::new(), retry: None, note: Note::default() }
     }
 
     /// What was asked for is not there.

@@ -432,14 +432,18 @@ fn malformed_and_oversized_requests_are_problems() {
     is_problem(&op.send_text("POST", "/api/v1/runs", &[], json("{")), 400);
     is_problem(&op.send_text("POST", "/api/v1/runs", &[], json("{\"runbook\": 1}")), 422);
     is_problem(&op.send_text("POST", "/api/v1/runs", &[], json("{\"nonsense\": 1}")), 422);
+    // What was sent is repeated in part only.
+    let long = op.send_text("POST", "/api/v1/runs", &[], json(&format!("\"{}\"", "x".repeat(100_000))));
+    is_problem(&long, 422);
+    assert!(long.text.len() < 3000, "{} bytes", long.text.len());
     is_problem(&op.send_text("POST", "/api/v1/runs", &[], Some(("text/plain", "{}".into()))), 415);
     is_problem(
         &op.send_text("POST", "/api/v1/runs", &[], json(&format!("\"{}\"", "x".repeat((1 << 20) + 1000)))),
         413,
     );
-    is_problem(&op.get("/api/v1/runs/x"), 400);
-    is_problem(&op.get("/api/v1/runs?limit=x"), 400);
-    is_problem(&op.get("/api/v1/runs/9223372036854775808"), 400);
+    is_problem(&op.get("/api/v1/runs/x"), 404);
+    is_problem(&op.get("/api/v1/runs?limit=x"), 422);
+    is_problem(&op.get("/api/v1/runs/9223372036854775808"), 404);
     is_problem(&op.get("/api/v1/nothing"), 404);
     is_problem(&op.send("DELETE", "/api/v1/runs", &[], None), 405);
     is_problem(&server.nobody().send("GET", "/api/v1/runs", &[("authorization", "Basic eDp5")], None), 401);
