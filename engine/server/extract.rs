@@ -18,10 +18,10 @@ use crate::server::patience::Late;
 use crate::server::problem::Failure;
 
 /// The largest body of a request, in bytes: parameters of runs, and scripts to check.
-pub(crate) const MOST_BODY: usize = 4 << 20;
+pub(crate) const MOST_BODY: usize = 1 << 20;
 
 /// So many times the largest body are read and thrown away, so that whoever sends it hears why it is refused.
-const HEARD_OUT: usize = 4;
+const HEARD_OUT: usize = 8;
 
 /// Reads a body to its end, up to this many bytes.
 pub(crate) async fn whole(mut body: Body, most: usize) -> Result<Bytes, Failure> {

@@ -4,6 +4,10 @@
 mod api;
 mod clients;
 mod full;
+mod identity;
+mod identity_oidc;
+mod identity_tls;
+mod identity_tokens;
 mod messages;
 mod operations;
 mod prometheus;

@@ -2,10 +2,12 @@
 //! servers, a Kubernetes cluster.
 pub mod account;
 pub mod bao;
+pub mod browser;
 pub mod certificates;
 pub mod dropbear;
 pub mod faulty;
 pub mod hosts;
+pub mod issuer;
 pub mod kube;
 pub mod mailbox;
 pub mod names;
