@@ -154,7 +154,7 @@ fn log(
 ) -> Result<(), ServiceError> {
     match store.lock_holder("server") {
         Some(holder) => {
-            found.push(Finding::new("server", State::Ok, format!("one is in the lead: {holder}")))
+            found.push(Finding::new("server", State::Ok, format!("one is in the lead: {holder}")));
         }
         None if !schedules.definitions.is_empty() => found.push(
             Finding::new("server", State::Warn, "no server runs, so no schedule fires")
