@@ -365,7 +365,9 @@ impl Operation {
             }
             Change::Inside(_, item, changes) => {
                 let inner = item.rule.map_or(scope, |rule| rule.inner);
-                changes.iter().for_each(|change| self.touch(facts, inner, change));
+                for change in changes {
+                    self.touch(facts, inner, change);
+                }
             }
             Change::Family(_, _, nodes) => nodes.iter().for_each(|node| self.line(facts, scope, node, false)),
             Change::List(list) => {

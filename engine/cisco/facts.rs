@@ -282,9 +282,14 @@ impl Scope {
 
     /// Whether a line may be in an order that counts.
     pub fn may_be_ordered(&self, head: &str) -> bool {
-        let mut words = head.split(' ');
-        let (first, second) = (words.next().unwrap_or_default(), words.next());
-        self.ordered.iter().any(|(one, other)| *one == first && (other.is_none() || *other == second))
+        let rest = |text: &'_ str, word: &str| {
+            text.strip_prefix(word).filter(|rest| rest.is_empty() || rest.starts_with(' ')).map(str::len)
+        };
+        self.ordered.iter().any(|(first, second)| {
+            rest(head, first).is_some_and(|left| {
+                second.is_none_or(|second| rest(head[head.len() - left..].trim_start(), second).is_some())
+            })
+        })
     }
 
     /// Returns the rule for a line that is written with its `no`, where that form has one of its own.

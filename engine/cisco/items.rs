@@ -1,6 +1,6 @@
 //! What two sections say: without what both say word for word, each thing once, and ordered lists apart.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::facts::{Kind, Scope};
 use super::tree::Node;
@@ -12,50 +12,71 @@ pub(super) fn cancelled<'t>(
     a: &[&'t Node<'t>],
     b: &[&'t Node<'t>],
 ) -> (Vec<&'t Node<'t>>, Vec<&'t Node<'t>>) {
+    let apart = |nodes: &[&'t Node<'t>]| -> (Vec<&'t Node<'t>>, Vec<&'t Node<'t>>) {
+        nodes.iter().filter(|node| !node.is_trivia()).partition(|node| scope.may_be_ordered(&node.head))
+    };
+    let ((left_lists, left), (right_lists, right)) = (apart(a), apart(b));
+    let (mut kept_left, mut kept_right) = differing_lists(&left_lists, &right_lists);
+    // Most of it is the same from both ends; what is left in the middle is little.
+    let begin = left.iter().zip(&right).take_while(|(a, b)| same(a, b)).count();
+    let (x, y) = (&left[begin..], &right[begin..]);
+    let end = x.iter().rev().zip(y.iter().rev()).take_while(|(a, b)| same(a, b)).count();
+    let (x, y) = unmatched(&x[..x.len() - end], &y[..y.len() - end]);
+    // A section may stand there twice, and a line of the middle at an end, too: then all is looked at.
+    let heads: HashSet<&str> = x.iter().chain(&y).map(|node| &*node.head).collect();
+    let ends = left[..begin].iter().chain(&left[left.len() - end..]);
+    let (x, y) = if !heads.is_empty() && ends.into_iter().any(|node| heads.contains(&*node.head)) {
+        unmatched(&left, &right)
+    } else {
+        (x, y)
+    };
+    kept_left.extend(x);
+    kept_right.extend(y);
+    (kept_left, kept_right)
+}
+
+/// Returns the lines that have no partner on the other side.
+fn unmatched<'t>(a: &[&'t Node<'t>], b: &[&'t Node<'t>]) -> (Vec<&'t Node<'t>>, Vec<&'t Node<'t>>) {
     let count = |nodes: &[&'t Node<'t>]| {
         let mut counts: HashMap<&'t str, (u32, &'t Node<'t>)> = HashMap::with_capacity(nodes.len());
-        for node in nodes.iter().filter(|node| !node.is_trivia()) {
+        for node in nodes {
             counts.entry(&node.head).or_insert((0, node)).0 += 1;
         }
         counts
     };
     let (left, right) = (count(a), count(b));
-    // Lists that are the same from their first line to their last.
+    let is_kept = |node: &&'t Node<'t>| match (left.get(&*node.head), right.get(&*node.head)) {
+        (Some((x, old)), Some((y, new))) => {
+            let is_leaf = old.children.is_empty() && new.children.is_empty() && old.body.is_none();
+            !(same(old, new) && (is_leaf || (*x == 1 && *y == 1)))
+        }
+        _ => true,
+    };
+    (a.iter().copied().filter(is_kept).collect(), b.iter().copied().filter(is_kept).collect())
+}
+
+/// Returns the lines of those lists that are not the same from their first line to their last.
+fn differing_lists<'t>(a: &[&'t Node<'t>], b: &[&'t Node<'t>]) -> (Vec<&'t Node<'t>>, Vec<&'t Node<'t>>) {
+    if a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same(a, b)) {
+        return (Vec::new(), Vec::new());
+    }
     let groups = |nodes: &[&'t Node<'t>]| {
         let mut groups: HashMap<&'t str, Vec<&'t Node<'t>>> = HashMap::new();
-        for node in nodes.iter().copied().filter(|node| !node.is_trivia() && scope.may_be_ordered(&node.head))
-        {
-            groups.entry(group(&node.head)).or_default().push(node);
-        }
+        nodes.iter().for_each(|node| groups.entry(group(&node.head)).or_default().push(node));
         groups
     };
-    let (left_lists, right_lists) = (groups(a), groups(b));
-    let is_same_list: HashMap<&str, bool> = left_lists
-        .iter()
-        .map(|(name, lines)| {
-            let other = right_lists.get(name).map_or(&[][..], Vec::as_slice);
-            (*name, lines.len() == other.len() && lines.iter().zip(other).all(|(a, b)| same(a, b)))
-        })
-        .collect();
-    let is_kept = |node: &'t Node<'t>| {
-        if node.is_trivia() {
-            return false;
-        }
-        if !left_lists.is_empty() && scope.may_be_ordered(&node.head) {
-            return !is_same_list.get(group(&node.head)).copied().unwrap_or_default();
-        }
-        match (left.get(&*node.head), right.get(&*node.head)) {
-            (Some((x, old)), Some((y, new))) => {
-                let is_leaf = old.children.is_empty() && new.children.is_empty() && old.body.is_none();
-                !(same(old, new) && (is_leaf || (*x == 1 && *y == 1)))
-            }
-            _ => true,
-        }
+    let (left, right) = (groups(a), groups(b));
+    let differs = |node: &&'t Node<'t>| {
+        let name = group(&node.head);
+        let lines = |groups: &HashMap<&'t str, Vec<&'t Node<'t>>>| groups.get(name).map_or(0, Vec::len);
+        lines(&left) != lines(&right) || !left[name].iter().zip(&right[name]).all(|(a, b)| same(a, b))
     };
-    (
-        a.iter().copied().filter(|node| is_kept(node)).collect(),
-        b.iter().copied().filter(|node| is_kept(node)).collect(),
-    )
+    let mut known: HashMap<&str, bool> = HashMap::new();
+    let mut kept = |nodes: &[&'t Node<'t>]| -> Vec<&'t Node<'t>> {
+        let is_kept = |node: &&'t Node<'t>| *known.entry(group(&node.head)).or_insert_with(|| differs(node));
+        nodes.iter().copied().filter(is_kept).collect()
+    };
+    (kept(a), kept(b))
 }
 
 /// The words that lines of one list have in common: `access-list outside_in`, `nat`, `class`.

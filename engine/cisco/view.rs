@@ -42,8 +42,8 @@ impl<'t> Item<'t> {
     }
 
     /// Reads a command without its `no`, also one that says nothing.
-    pub(super) fn command(scope: &'static Scope, text: &'t str) -> Option<Self> {
-        Some(Self::explained(scope, text, false))
+    pub(super) fn command(scope: &'static Scope, text: &'t str) -> Self {
+        Self::explained(scope, text, false)
     }
 
     /// Reads a line; nothing for what says nothing.
@@ -206,7 +206,7 @@ pub(super) fn same_but_masked(a: &str, b: &str) -> bool {
             (None, None) => return true,
             (Some(x), Some(y)) if x == y || is_mask(x) || is_mask(y) => {}
             // What follows a secret says how it is written: `pbkdf2`, `encrypted`.
-            (Some(_), None) | (None, Some(_)) | (Some(_), Some(_)) => return false,
+            _ => return false,
         }
     }
 }

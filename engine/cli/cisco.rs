@@ -239,7 +239,9 @@ fn validate(context: &Context, os: Os, text: &str, rules: &[Rule]) -> u8 {
     let out = &context.out;
     let findings = cisco::validate(os, text, rules);
     if out.json {
-        findings.iter().for_each(|finding| out.json(finding));
+        for finding in &findings {
+            out.json(finding);
+        }
     } else if !findings.is_empty() {
         let mut table = Table::new(out, &["line", "severity", "rule", "finding"], &[]);
         for finding in &findings {

@@ -102,7 +102,7 @@ impl<'a> Device<'a> {
     /// Whether a line may be taken away: not while it is used, where the device minds.
     pub(super) fn may_go(&self, path: &[usize], node: &Node<'a>) -> Result<(), String> {
         let scope = self.facts.scope(self.scope());
-        let Some(item) = Item::command(scope, &node.head) else { return Ok(()) };
+        let item = Item::command(scope, &node.head);
         if let Some(rule) = item.rule
             && rule.is_strict
             && let (Some(kind), Some(name)) = (rule.defines, item.name)
@@ -126,15 +126,13 @@ impl<'a> Device<'a> {
 
     /// What goes by itself after something has gone.
     pub(super) fn after_removal(&mut self, path: &[usize], scope: &'static Scope, node: &Node<'a>) {
-        let Some(item) = Item::command(scope, &node.head) else { return };
+        let item = Item::command(scope, &node.head);
         let Some(rule) = item.rule else { return };
         if let (Some(family), Some(name)) = (rule.takes, item.name) {
             let (family, name) = (family.to_owned(), name.to_owned());
             let is_of = |other: &Node<'_>| {
                 let item = Item::command(scope, &other.head);
-                item.is_some_and(|item| {
-                    item.rule.is_some_and(|rule| rule.of == Some(&family)) && item.name == Some(&name)
-                })
+                item.rule.is_some_and(|rule| rule.of == Some(&family)) && item.name == Some(&name)
             };
             self.siblings_mut(path).retain(|other| !is_of(other));
         }
@@ -206,9 +204,9 @@ impl<'a> Device<'a> {
     pub(super) fn unbound(&mut self, name: &str) {
         let scope = self.facts.scope(TOP);
         let is_bound = |node: &Node<'_>| {
-            begins(&node.head, "access-group") && node.head.split(' ').nth(1) == Some(name) && {
-                Item::command(scope, &node.head).is_some_and(|item| item.kind() == Kind::Single)
-            }
+            begins(&node.head, "access-group")
+                && node.head.split(' ').nth(1) == Some(name)
+                && Item::command(scope, &node.head).kind() == Kind::Single
         };
         self.tree.nodes.retain(|node| !is_bound(node));
     }

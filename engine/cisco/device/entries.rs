@@ -148,9 +148,7 @@ impl<'a> Device<'a> {
             }
             return Ok(());
         }
-        if let Some(item) = Item::command(scope, text) {
-            self.insert(&[], &item, text, None);
-        }
+        self.insert(&[], &Item::command(scope, text), text, None);
         Ok(())
     }
 
@@ -282,9 +280,7 @@ impl<'a> Device<'a> {
             (Some(at), _) => self.tree.nodes.insert(*at, node),
             (None, Some(last)) => self.tree.nodes.insert(last + 1, node),
             (None, None) => {
-                if let Some(item) = Item::command(self.facts.scope(TOP), text) {
-                    self.insert(&[], &item, line, None);
-                }
+                self.insert(&[], &Item::command(self.facts.scope(TOP), text), line, None);
             }
         }
     }

@@ -64,7 +64,7 @@ impl<'a> Device<'a> {
         text: &str,
         body: Option<&str>,
     ) -> Result<(), String> {
-        let Some(item) = Item::command(scope, text) else { return Ok(()) };
+        let item = Item::command(scope, text);
         if item.is_incomplete {
             return Err("% Incomplete command: something must follow".to_owned());
         }
@@ -147,7 +147,7 @@ impl<'a> Device<'a> {
     /// Enters the `no` form of a line.
     fn off(&mut self, path: &[usize], scope: &'static Scope, text: &str) -> Result<(), String> {
         let words: Vec<&str> = text.split(' ').collect();
-        let Some(item) = Item::command(scope, text) else { return Ok(()) };
+        let item = Item::command(scope, text);
         let rule = item.rule;
         if rule.is_some_and(|rule| rule.kind == Kind::Section && rule.gone == Gone::Default) {
             return Err("% Removal of physical interfaces is not permitted".to_owned());
@@ -221,7 +221,7 @@ impl<'a> Device<'a> {
 
     /// `default LINE`: what no line says.
     fn defaulted(&mut self, path: &[usize], scope: &'static Scope, what: &str) -> Result<(), String> {
-        let Some(item) = Item::command(scope, what) else { return Ok(()) };
+        let item = Item::command(scope, what);
         if item.kind() == Kind::Section {
             let Some(&at) = self.find(path, scope, &item).first() else {
                 return Err(format!("there is no `{what}`"));
@@ -293,7 +293,7 @@ impl<'a> Device<'a> {
                 return false;
             }
             let is_near = begins(text, first) || item.rule.is_some_and(|rule| rule.pattern.has_no_key());
-            is_near && Item::command(scope, text).is_some_and(|other| other.key == item.key)
+            is_near && Item::command(scope, text).key == item.key
         };
         (0..siblings.len()).filter(|at| !siblings[*at].is_trivia() && is_same(&siblings[*at])).collect()
     }
@@ -352,8 +352,7 @@ impl<'a> Device<'a> {
         };
         let is_same_rule = |node: &Node<'_>| {
             let text = node.head.strip_prefix("no ").unwrap_or(&node.head);
-            is_like(node)
-                && Item::command(scope, text).is_some_and(|other| other.rule.map(|rule| rule.id) == id)
+            is_like(node) && Item::command(scope, text).rule.map(|rule| rule.id) == id
         };
         let behind = siblings.iter().rposition(is_same_rule).or_else(|| siblings.iter().rposition(is_like));
         let at = behind.map_or_else(|| end_of(siblings, depth), |at| at + 1);
