@@ -98,6 +98,7 @@ impl Problem {
                 | ServiceError::Unusable { .. }
                 | ServiceError::NoFolder { .. }
                 | ServiceError::Probe { .. }
+                | ServiceError::Text(_)
                 | ServiceError::Runtime(_) => 1,
             },
         }

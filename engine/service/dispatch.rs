@@ -19,9 +19,10 @@ use crate::model::runbook::Header;
 use crate::model::schedule::{Limits, Started, Wait, Waiting, admit};
 use crate::runner::executor::Ending;
 use crate::runner::{header, language};
+use crate::service::edit::save_in;
 use crate::service::execute::give_up;
 use crate::service::live::ended;
-use crate::service::{Project, ServiceError, sweep};
+use crate::service::{Change, Kept, Project, ServiceError, TextError, sweep};
 use crate::store::{InQueue, Reader, Store, StoreError};
 use crate::world::{clock, process};
 
@@ -43,6 +44,12 @@ pub struct Folder {
 pub trait Folders: Send + Sync {
     /// Returns the folder of a branch, tag or commit as it is now, or the reason why there is none.
     fn folder(&self, revision: Option<&str>) -> Result<Folder, String>;
+
+    /// Keeps a change that somebody made in the web page; it has been checked.
+    fn save(&self, change: &Change) -> Result<Kept, TextError> {
+        let _ = change;
+        Err(TextError::Refused("nothing here takes changes".to_owned()))
+    }
 }
 
 /// The folder that the server was started in: no commits, what is there runs.
@@ -56,6 +63,10 @@ impl Folders for Here {
                 "`{revision}` cannot be run: the server runs a plain folder; with `server.project` it follows a repository"
             )),
         }
+    }
+
+    fn save(&self, change: &Change) -> Result<Kept, TextError> {
+        save_in(&self.0, change)
     }
 }
 

@@ -11,6 +11,7 @@ mod identity_tls;
 mod identity_tokens;
 mod messages;
 mod operations;
+mod page;
 mod prometheus;
 mod queue;
 mod remote;

@@ -3,7 +3,9 @@
 mod audit;
 mod detail;
 mod events;
+mod files;
 mod inventory;
+mod look;
 mod questions;
 mod queue;
 mod runbooks;
@@ -40,6 +42,15 @@ fn described() -> OpenApiRouter<App> {
         .routes(routes!(runs::cancel))
         .routes(routes!(runs::resume))
         .routes(routes!(events::stream))
+        .routes(routes!(look::log))
+        .routes(routes!(look::search))
+        .routes(routes!(look::artifact))
+        .routes(routes!(look::replay))
+        .routes(routes!(look::news))
+        .routes(routes!(files::list))
+        .routes(routes!(files::show, files::save))
+        .routes(routes!(files::check))
+        .routes(routes!(files::words))
         .routes(routes!(questions::list))
         .routes(routes!(questions::answer))
         .routes(routes!(detail::effects))
