@@ -1,4 +1,5 @@
 //! How long a comparison of two configurations takes, and a reading: `cisco FOLDER` reads the pairs that `cisco.py` wrote there.
+#![allow(clippy::print_stdout, reason = "a program that measures and prints")]
 
 use std::hint::black_box;
 use std::path::Path;

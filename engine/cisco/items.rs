@@ -62,7 +62,9 @@ fn differing_lists<'t>(a: &[&'t Node<'t>], b: &[&'t Node<'t>]) -> (Vec<&'t Node<
     }
     let groups = |nodes: &[&'t Node<'t>]| {
         let mut groups: HashMap<&'t str, Vec<&'t Node<'t>>> = HashMap::new();
-        nodes.iter().for_each(|node| groups.entry(group(&node.head)).or_default().push(node));
+        for node in nodes {
+            groups.entry(group(&node.head)).or_default().push(node);
+        }
         groups
     };
     let (left, right) = (groups(a), groups(b));

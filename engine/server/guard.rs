@@ -321,7 +321,8 @@ fn verdict(asked: Asked<'_>, visit: &Visit, answer: &Response) -> Option<Verdict
     let is_refused =
         matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::TOO_MANY_REQUESTS);
     let is_done = status.is_success() || status.is_redirection() || status.is_server_error();
-    let is_decision = is_write(asked.method) || note.is_decision;
+    // A check is asked for with every key that somebody types, and changes nothing.
+    let is_decision = (is_write(asked.method) && asked.path != "/api/v1/check") || note.is_decision;
     let is_told = match (is_refused, is_decision) {
         (true, is_decision) => (is_decision || asked.is_shown) && !why.is_some_and(|why| why.is_repeated),
         // What does not parse, or is not there, was nobody's decision.

@@ -134,11 +134,8 @@ fn ios(chance: &mut Chance, device: u64) -> String {
         let mut number = 0;
         for entry in entries {
             number += 10 * (1 + chance.below(2));
-            match shows_numbers {
-                true => writeln!(text, " {number} {entry}"),
-                false => writeln!(text, " {entry}"),
-            }
-            .unwrap();
+            let numbered = if shows_numbers { format!("{number} ") } else { String::new() };
+            writeln!(text, " {numbered}{entry}").unwrap();
         }
     }
     for entry in chance.some(&["permit 192.0.2.1", "permit 192.0.2.2", "permit 192.0.2.8 0.0.0.7"]) {
@@ -300,7 +297,9 @@ fn asa(chance: &mut Chance) -> String {
         rows.push(format!("extended deny ip any any{}", chance.one(&["", " log", " inactive"])));
         if chance.below(5) != 0 {
             lists.push(name);
-            rows.iter().for_each(|row| writeln!(text, "access-list {name} {row}").unwrap());
+            for row in rows {
+                writeln!(text, "access-list {name} {row}").unwrap();
+            }
         }
     }
     for object in chance.some(&objects) {

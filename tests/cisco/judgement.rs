@@ -166,7 +166,8 @@ fn large_and_deep_texts_end() {
     }
     let more = text.replace("hostname a", "hostname b");
     assert_eq!(diff(Os::Ios, &text, &more).unwrap().to_string(), "hostname b\n");
-    let deep: String = (0..2000).map(|depth| format!("{:depth$}section {depth}\n", "")).collect();
+    let deep: String =
+        (0..2000).map(|depth| format!("{:depth$}section {depth}\n", "")).collect::<Vec<_>>().concat();
     assert!(diff(Os::Ios, &deep, &deep).unwrap().is_empty());
     let _ = diff(Os::Ios, &deep, "hostname a\n");
 }

@@ -30,7 +30,8 @@ fn a_plan_ends_in_what_was_intended_and_its_inverse_leads_back() {
             assert!(left.is_empty(), "left:\n{left}\nof:\n{plan}\n{place}");
             // Back again, block by block.
             for block in plan.blocks.iter().rev() {
-                let lines: String = block.inverse.iter().map(|command| format!("{command}\n")).collect();
+                let lines: String =
+                    block.inverse.iter().map(|command| format!("{command}\n")).collect::<Vec<_>>().concat();
                 device.enter_all(&lines).unwrap_or_else(|error| panic!("{error}\n{lines}\n{place}"));
             }
             let left = diff(os, &device.running(), &running).unwrap();
@@ -106,7 +107,8 @@ fn what_means_the_same_is_no_difference() {
             let text = configuration(os, &mut chance, seed);
             let crlf = text.replace('\n', "\r\n");
             assert!(diff(os, &text, &crlf).unwrap().is_empty());
-            let spaced: String = text.lines().map(|line| format!("{line}  \n!\n")).collect();
+            let spaced: String =
+                text.lines().map(|line| format!("{line}  \n!\n")).collect::<Vec<_>>().concat();
             if !text.contains("banner") {
                 let plan = diff(os, &text, &spaced).unwrap();
                 assert!(plan.is_empty(), "{plan}{text}");

@@ -27,6 +27,8 @@ pub(crate) async fn list(_: Viewer, State(app): State<App>) -> Answer<Page<Strin
 
 /// Which file.
 #[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct Which {
     /// Its path in the project.
     path: String,

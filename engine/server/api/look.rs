@@ -33,6 +33,8 @@ const PAUSE: Duration = Duration::from_millis(400);
 
 /// Which part of a log.
 #[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct Part {
     /// Events before this number: the last ones of them.
     before: Option<i64>,
@@ -95,6 +97,8 @@ pub(crate) async fn log(
 
 /// What to look for.
 #[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct Sought {
     /// Words that must all be in a piece of output; `"two words"` is a phrase, `fail*` a beginning.
     q: String,
@@ -177,6 +181,7 @@ pub(crate) async fn news(
 ) -> Sse<impl Stream<Item = Result<Sent, Infallible>>> {
     let (sender, receiver) = mpsc::channel(1);
     tokio::spawn(async move {
+        let _followed = app.streams.open();
         let (mut news, mut ending) = (app.desk.news(), app.ending.clone());
         loop {
             tokio::select! {
