@@ -59,7 +59,7 @@ def main():
         with open(f"{WORK}/hosts") as hosts, open(f"{tmp}/inventory.yaml", "w") as file:
             file.write("hosts:\n")
             file.writelines(f"  {host.strip()}: {{address: {host.strip()}, port: {PORT}, user: {USER}, identity_files: [{WORK}/id_ed25519]}}\n"
-                            for host in hosts)
+                            for host in list(hosts)[:4])  # under valgrind more would wait too long
         common = ["--project", project, "--inventory", f"{tmp}/inventory.yaml", "--state", f"{tmp}/state"]
         start = called([*common, "run", f"{project}/noop.rhai"], tmp)
         hot = set(start)
