@@ -17,6 +17,7 @@ pub mod machine;
 pub mod ping;
 pub mod process;
 pub mod project;
+pub mod repository;
 pub mod secrets;
 pub mod shell;
 pub mod ssh;
