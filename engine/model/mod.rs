@@ -8,6 +8,7 @@ pub mod duration;
 pub mod effect;
 pub mod event;
 pub mod given;
+pub mod hook;
 pub mod inventory;
 pub mod k8s;
 pub mod nearest;
