@@ -7,31 +7,38 @@ mod doctor;
 mod endpoints;
 mod execute;
 mod history;
+mod hooks;
 mod live;
 mod names;
 mod own;
 mod prepare;
 mod probe;
 mod project;
+mod repository;
 mod resume;
 mod scheduler;
 mod schedules;
 mod secrets;
 mod settings;
+mod triggers;
 
 pub use apply::{read_plan, write_plan};
-pub use desk::Desk;
+pub use desk::{Desk, Saved};
 pub use dispatch::{Allowance, Dispatcher, Folder, Folders, Here, Holdup, Round, Veto};
 pub use doctor::{Finding, State as FindingState, examine};
 pub use endpoints::{Endpoint, Ping};
 pub use execute::{Asked, LOCK_WAIT, give_up, take_out};
 pub use history::{groups_by_hosts, start_of, used, walk};
+pub use hooks::{GitLabSettings, Hooks, Refused, Shown, Working};
 pub use live::{Finished, Hands, sweep};
 pub use names::Known;
 pub use own::Own;
 pub use prepare::{Prepared, Wanted, prepare, prepare_own};
 pub use probe::look;
-pub use project::{Config, Place, Project, ProjectError, Retention, StateConfig, parse_size, scripts};
+pub use project::{Config, FILE, Place, Project, ProjectError, Retention, StateConfig, parse_size, scripts};
+pub use repository::{
+    EditError, Following, LoginSettings, ProjectSettings, Repository, Sync, Verify, Wish, author,
+};
 pub use resume::{Decision, new_plan, remedy};
 pub use scheduler::{Alarm, InForce, Scheduler};
 pub use schedules::{Looked, Schedules};
@@ -114,6 +121,12 @@ pub enum ServiceError {
     NoSchedule {
         /// What was asked for.
         name: String,
+    },
+    /// There is no such branch, tag or commit, or no project at all yet.
+    #[error("{reason}")]
+    Revision {
+        /// Why.
+        reason: String,
     },
     /// Whoever asks may run other runbooks, but not this one.
     #[error("{who} may not run `{runbook}`")]

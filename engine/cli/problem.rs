@@ -63,6 +63,7 @@ impl Problem {
                 | ServiceError::NotInDoubt { .. }
                 | ServiceError::NoSchedule { .. }
                 | ServiceError::IsPlan { .. }
+                | ServiceError::Revision { .. }
                 | ServiceError::Plan { .. } => USAGE,
                 ServiceError::Store(StoreError::NoRun(_) | StoreError::Newer { .. }) => USAGE,
                 ServiceError::Store(

@@ -8,7 +8,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cli::Context;
 use crate::cli::problem::Problem;
-use crate::service::{Desk, Here};
+use crate::service::{Desk, Folders, Here, Hooks, Repository};
 
 /// Where the server listens when nothing is said: only this machine reaches it.
 const LISTEN: &str = "127.0.0.1:7766";
@@ -31,10 +31,25 @@ pub(crate) fn serve(context: &Context, options: &ServeOptions) -> Result<u8, Pro
         Problem::usage(format!("`{listen}` is no address with a port"), Some(format!("such as `{LISTEN}`")))
     })?;
     let store = context.store(&project)?;
-    let folders = Arc::new(Here(project.root().to_owned()));
+    let (folders, _following): (Arc<dyn Folders>, _) = match &project.config().server.project {
+        None => (Arc::new(Here(project.root().to_owned())), None),
+        Some(settings) => {
+            let unusable = |fault: crate::world::repository::Fault| Problem::Other(fault.told());
+            let repository =
+                Repository::open(&project, &context.place, &store, settings).map_err(unusable)?;
+            let following = repository.follow().map_err(|error| Problem::Other(error.to_string()))?;
+            if let Some(trouble) = repository.sync().trouble {
+                context.out.word(&format!("{}: {trouble}", context.out.words.yellow("warning")));
+            }
+            (Arc::new(repository), Some(following))
+        }
+    };
     let desk = Desk::open(project, context.place.clone(), store, folders)?;
     let ready = |address: SocketAddr| context.out.word(&format!("nlrun serves http://{address}"));
-    crate::server::serve(desk, address, ready, told_to_end())?;
+    let hooks = Hooks::new(&desk).map_err(|why| Problem::usage(why, None))?;
+    let working = hooks.as_ref().map(Hooks::work).transpose();
+    let _working = working.map_err(|error| Problem::Other(error.to_string()))?;
+    crate::server::serve(desk, hooks, address, ready, told_to_end())?;
     Ok(0)
 }
 

@@ -4,6 +4,7 @@
 
 mod api;
 mod caller;
+mod hooks;
 mod problem;
 
 use std::net::SocketAddr;
@@ -12,7 +13,7 @@ use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
-use crate::service::{Desk, ServiceError};
+use crate::service::{Desk, Hooks, ServiceError};
 
 pub use api::openapi;
 
@@ -20,6 +21,8 @@ pub use api::openapi;
 #[derive(Clone)]
 pub(crate) struct App {
     pub(crate) desk: Desk,
+    /// Where events of GitLab go.
+    pub(crate) hooks: Option<Hooks>,
     /// Turns true when the server ends, so that streams end with it.
     pub(crate) ending: watch::Receiver<bool>,
 }
@@ -41,6 +44,7 @@ impl App {
 /// Listens and answers until `ended` is done; the work behind the desk goes on meanwhile.
 pub fn serve(
     desk: Desk,
+    hooks: Option<Hooks>,
     listen: SocketAddr,
     ready: impl FnOnce(SocketAddr),
     ended: impl Future<Output = ()>,
@@ -59,7 +63,7 @@ pub fn serve(
         let listener = TcpListener::bind(listen).await?;
         ready(listener.local_addr()?);
         let (end, ending) = watch::channel(false);
-        let app = App { desk: desk.clone(), ending };
+        let app = App { desk: desk.clone(), hooks, ending };
         let router = api::router(Arc::new(openapi())).with_state(app);
         let service = router.into_make_service_with_connect_info::<SocketAddr>();
         let mut told = end.subscribe();

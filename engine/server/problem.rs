@@ -137,6 +137,7 @@ impl From<ServiceError> for Failure {
             | ServiceError::Capability(_)
             | ServiceError::NotInDoubt { .. }
             | ServiceError::IsPlan { .. }
+            | ServiceError::Revision { .. }
             | ServiceError::Plan { .. } => Self::invalid(detail),
             ServiceError::Closed { .. } => Self::conflict(detail),
             ServiceError::Store(

@@ -16,9 +16,10 @@ use crate::model::schedule::{Cursor, Limits};
 use crate::service::dispatch::{Dispatcher, Folders, Holdup, Veto};
 use crate::service::execute::take_out;
 use crate::service::scheduler::{self, Alarm, InForce, Scheduler};
-use crate::service::{Place, Project, Schedules, ServiceError};
+use crate::service::{EditError, Place, Project, Schedules, ServiceError, Wish};
 use crate::store::{Enqueued, Keys, NamedLock, Reader, Store, StoreError};
 use crate::world::clock;
+use crate::world::repository::Written;
 
 /// How often the run log is looked at for news of other processes.
 const LOOK: Duration = Duration::from_millis(25);
@@ -34,6 +35,15 @@ const UNSYNCHRONIZED: Duration = Duration::from_secs(300);
 const ALARMS: usize = 256;
 /// The name of the lock that the server in the lead holds.
 const LEAD: &str = "server";
+
+/// An edit that was made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Saved {
+    /// The commit.
+    pub written: Written,
+    /// The URL of the branch's merge request.
+    pub merge_request: Option<String>,
+}
 
 /// What all faces of a server share. Cheap to clone.
 #[derive(Clone)]
@@ -91,10 +101,12 @@ impl Desk {
     ) -> Result<Self, ServiceError> {
         let dispatcher = Dispatcher::new(&store, folders.clone(), project.config().server.allowance())?;
         let in_force = InForce::default();
-        let schedules = in_force.clone();
+        let (schedules, followed) = (in_force.clone(), folders.clone());
         let veto: Veto = Box::new(move |order| {
             let schedules = schedules.read().clone();
-            scheduler::veto(&schedules, order, clock::now())
+            let now = clock::now();
+            let stale = || followed.repository()?.stale(scheduler::sync_limits(&schedules, order), now);
+            scheduler::veto(&schedules, order, now).or_else(stale)
         });
         Ok(Self(Arc::new(Inner {
             project,
@@ -185,8 +197,9 @@ impl Desk {
             let start = self.read::<_, ServiceError>(|reader| super::start_of(reader, plan))?;
             order.runbook = start.runbook;
             order.params.clear();
-        } else if order.revision.is_none() {
-            order.runbook = self.0.project.runbook(&order.runbook, self.0.project.root())?;
+            order.revision = self.read::<_, ServiceError>(|reader| Ok(reader.commit(plan)?))?;
+        } else {
+            order.runbook = self.runbook(&order.runbook, order.revision.as_deref())?;
         }
         self.may_run(&order.runbook, caller)?;
         let closed = match order.mode {
@@ -198,6 +211,39 @@ impl Desk {
             Some((false, why)) => Ok((order, Some(why))),
             None => Ok((order, None)),
         }
+    }
+
+    /// Finds a runbook in the project as it is at a revision; returns its path.
+    ///
+    /// A revision that is not here yet is fetched.
+    pub(super) fn runbook(&self, name: &str, revision: Option<&str>) -> Result<String, ServiceError> {
+        let unusable = |reason: String| ServiceError::Revision { reason };
+        if let (Some(repository), Some(revision)) = (self.0.folders.repository(), revision) {
+            repository.bring(revision).map_err(unusable)?;
+        }
+        let folder = self.0.folders.folder(revision).map_err(unusable)?;
+        let project = Project::find(&folder.path)?;
+        Ok(project.runbook(name, project.root())?)
+    }
+
+    /// Edits a file of the project: a commit on a branch, pushed at once.
+    pub fn save(&self, wish: &Wish) -> Result<Saved, EditError> {
+        let plain = || EditError::Refused("the server runs a plain folder: edit the file there".to_owned());
+        let repository = self.0.folders.repository().ok_or_else(plain)?;
+        let written = repository.save(wish)?;
+        let target = &repository.settings().branch;
+        let title = wish.message.lines().next().filter(|line| !line.trim().is_empty());
+        let title = title.map_or_else(|| format!("Edit {}", wish.path), str::to_owned);
+        let is_proposed = written.changed && wish.branch != *target;
+        let opened =
+            is_proposed.then(|| super::hooks::merge_request(self, &wish.branch, target, &title)).flatten();
+        let merge_request = opened.and_then(|opened| {
+            // The commit is there; the merge request is opened with the next edit, or by hand.
+            opened
+                .inspect_err(|failure| tracing::warn!("no merge request was opened: {}", failure.message))
+                .ok()
+        });
+        Ok(Saved { written, merge_request })
     }
 
     fn may_run(&self, runbook: &str, caller: &Caller) -> Result<(), ServiceError> {

@@ -13,14 +13,14 @@ use parking_lot::Mutex;
 
 use crate::model::diagnostic::Diagnostic;
 use crate::model::order::{DEFAULT_QUEUE, Order};
-use crate::model::run::{Mode, RunId, Status};
+use crate::model::run::{Mode, RunId, Status, Trigger};
 use crate::model::runbook::Header;
 use crate::model::schedule::{Limits, Started, Wait, Waiting, admit};
 use crate::runner::executor::Ending;
 use crate::runner::{header, language};
 use crate::service::execute::give_up;
 use crate::service::live::ended;
-use crate::service::{Project, ServiceError, sweep};
+use crate::service::{Project, Repository, ServiceError, sweep};
 use crate::store::{InQueue, Reader, Store, StoreError};
 use crate::world::{clock, process};
 
@@ -34,12 +34,19 @@ pub struct Folder {
     pub path: PathBuf,
     /// The commit that it holds exactly; none for a folder that people work in.
     pub commit: Option<String>,
+    /// Whether the followed branch has that commit: what is only elsewhere is planned, and not applied.
+    pub is_followed: bool,
 }
 
 /// Where the project's commits are.
 pub trait Folders: Send + Sync {
     /// Returns the folder of a branch, tag or commit as it is now, or the reason why there is none.
     fn folder(&self, revision: Option<&str>) -> Result<Folder, String>;
+
+    /// Returns the repository behind it, where there is one.
+    fn repository(&self) -> Option<&Repository> {
+        None
+    }
 }
 
 /// The folder that the server was started in: no commits, what is there runs.
@@ -48,12 +55,27 @@ pub struct Here(pub PathBuf);
 impl Folders for Here {
     fn folder(&self, revision: Option<&str>) -> Result<Folder, String> {
         match revision {
-            None => Ok(Folder { path: self.0.clone(), commit: None }),
+            None => Ok(Folder { path: self.0.clone(), commit: None, is_followed: true }),
             Some(revision) => Err(format!(
                 "`{revision}` cannot be run: the server runs a plain folder; with `server.project` it follows a repository"
             )),
         }
     }
+}
+
+/// Refuses to apply what is not on the followed branch.
+///
+/// A merge request's plan may be applied: who asked for it has shown that they may, and it does what everybody has seen.
+fn reviewed(folder: Folder, order: &Order) -> Result<Folder, String> {
+    let is_of_merge_request =
+        order.plan.is_some() && matches!(order.trigger, Trigger::Webhook { merge_request: Some(_), .. });
+    if folder.is_followed || order.mode == Mode::Plan || is_of_merge_request {
+        return Ok(folder);
+    }
+    let revision = order.revision.as_deref().unwrap_or_default();
+    Err(format!(
+        "`{revision}` can be planned only, for it is not on the branch that the server follows; merge it, or ask for a plan"
+    ))
 }
 
 /// What a server allows its runs.
@@ -149,7 +171,10 @@ impl Dispatcher {
             };
             let folder = match reason {
                 Some(reason) => Err(reason),
-                None => self.folders.folder(one.order.revision.as_deref()),
+                None => self
+                    .folders
+                    .folder(one.order.revision.as_deref())
+                    .and_then(|folder| reviewed(folder, &one.order)),
             };
             match folder {
                 Ok(folder) => waiting.push((self.waiting(&one, &folder.path), one, folder)),
@@ -238,7 +263,7 @@ impl Dispatcher {
         for (option, addresses) in [("--done", done), ("--again", again)] {
             words.extend(addresses.iter().flat_map(|address| [option.as_ref(), OsStr::new(address)]));
         }
-        let child = self.start(run, &Folder { path, commit: None }, &words)?;
+        let child = self.start(run, &Folder { path, commit: None, is_followed: true }, &words)?;
         let queue = order.map_or_else(|| DEFAULT_QUEUE.to_owned(), |order| order.queue);
         let started = Started { queue, overlap_key: String::new(), catch_up: false, locks: Vec::new() };
         self.spawned.lock().insert(run, Spawned { child, started });
@@ -347,7 +372,8 @@ impl Dispatcher {
                 );
                 match path {
                     Ok(path) => {
-                        let child = self.start(one.run, &Folder { path, commit: None }, &[])?;
+                        let child =
+                            self.start(one.run, &Folder { path, commit: None, is_followed: true }, &[])?;
                         self.spawned.lock().insert(one.run, Spawned { child, started: self.started(one) });
                         return Ok(());
                     }

@@ -24,6 +24,10 @@ pub struct Settings {
     pub locks: BTreeMap<String, usize>,
     /// What one run may use.
     pub limits: RunLimits,
+    /// The repository that the server follows; without one it runs the folder that it was started in.
+    pub project: Option<crate::service::ProjectSettings>,
+    /// Whose webhooks are taken, and who may order what in a merge request.
+    pub gitlab: Option<crate::service::GitLabSettings>,
 }
 
 /// What one run may use.

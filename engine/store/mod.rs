@@ -6,6 +6,7 @@
 mod claim;
 mod codec;
 mod error;
+mod hook;
 mod log;
 mod migration;
 mod question;
@@ -28,6 +29,7 @@ use rusqlite::{Connection, OpenFlags};
 pub use claim::{Claim, NamedLock};
 pub use codec::{hex, sha256};
 pub use error::StoreError;
+pub use hook::{Reported, Review, Waiting};
 pub use log::{NewRun, Passing, Record, RunLog};
 pub use question::Question;
 pub use queue::{Enqueued, InQueue, Keys};

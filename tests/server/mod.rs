@@ -1,6 +1,8 @@
 //! What people and programs may rely on at a server: runs in their turn, once, and nothing lost.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod git;
+mod hooks;
 mod queue;
 mod schedule;
 mod storm;

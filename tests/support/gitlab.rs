@@ -28,7 +28,7 @@ impl GitLab {
         let made =
             rcgen::generate_simple_self_signed(["localhost".to_owned(), "127.0.0.1".to_owned()]).unwrap();
         let own = Identity { certificate: made.cert.pem(), key: made.signing_key.serialize_pem() };
-        let pin = Sha256::digest(made.cert.der()).iter().map(|byte| format!("{byte:02x}")).collect();
+        let pin = nlrun::store::hex(&Sha256::digest(made.cert.der()));
         let program = gitlab::GitLab::start(&own).unwrap();
         let (bot, project) = {
             let mut state = program.state();

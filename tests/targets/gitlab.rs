@@ -1,4 +1,8 @@
 //! `gitlab_note gitlab_status gitlab_mr gitlab_merge` against the lab's strict GitLab, and `git_changed` in real repositories.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "nlrun is started in the checkout, and not in a project of its own"
+)]
 
 use crate::behaviour::call;
 use crate::support::gitlab::{GitLab, PROJECT, TOKEN};

@@ -39,10 +39,7 @@ fn about(project: &str) -> Target {
 
 /// Demands that a text is there.
 fn needed(text: &str, what: &str) -> Result<(), Failure> {
-    match text.trim().is_empty() {
-        true => Err(invalid(format!("{what} is empty"))),
-        false => Ok(()),
-    }
+    if text.trim().is_empty() { Err(invalid(format!("{what} is empty"))) } else { Ok(()) }
 }
 
 /// What a merge request came to.
@@ -112,8 +109,8 @@ const REMOVE: Opt = Opt {
     doc: "Whether the source branch goes when it is merged.",
 };
 
-const fn performs(effect: &'static str) -> Option<Performs> {
-    Some(Performs { effect, kind: Kind::Ensure, touches: Touches::Text(0) })
+const fn performs(effect: &'static str) -> Performs {
+    Performs { effect, kind: Kind::Ensure, touches: Touches::Text(0) }
 }
 
 /// GitLab.
@@ -133,7 +130,7 @@ pub const BINDING: Binding = Binding {
                 ty: Type::String,
                 doc: "What tells this note from others of nlrun's in the same merge request; the runbook's name by default.",
             }],
-            performs("gitlab.note"),
+            Some(performs("gitlab.note")),
             "A map `.id .changed`; `.id` is `()` in a plan that would write a new note.",
             "Keeps one note of a merge request up to date, in Markdown.\n\nThe note is found again by a mark that nobody sees, and only \
              among those that the token's own user has written. Secrets that the run knows are replaced by their names, and what is \
@@ -168,7 +165,7 @@ pub const BINDING: Binding = Binding {
                     doc: "The share of code that tests reach, in percent."
                 },
             ],
-            performs("gitlab.status"),
+            Some(performs("gitlab.status")),
             "A map `.state .changed`.",
             "Sets the status of a commit: `pending`, `running`, `success`, `failed`, `canceled` or `skipped`.\n\nA status that is \
              there already as it is wanted is not sent again. GitLab lets none go back, such as from `running` to `pending`: that is a \
@@ -189,7 +186,7 @@ pub const BINDING: Binding = Binding {
                 REMOVE,
                 SQUASH,
             ],
-            performs("gitlab.mr"),
+            Some(performs("gitlab.mr")),
             "A map `.number .url .state .head .merge_commit .changed`; in a plan that would make it, reading them ends the plan.",
             "Makes a merge request from one branch to another, or gives the open one this shape.\n\nWhat is not given stays as it is. \
              Secrets that the run knows are replaced by their names. It is not merged: `gitlab_merge` does that, and needs a grant of \
@@ -208,7 +205,7 @@ pub const BINDING: Binding = Binding {
                     doc: "How long it may take until GitLab lets it be merged, pipelines included; 10 min by default."
                 },
             ],
-            performs("gitlab.merge"),
+            Some(performs("gitlab.merge")),
             "A map `.number .url .state .head .merge_commit .changed`; in a plan that would make it, reading them ends the plan.",
             "Merges the open merge request from one branch to another, as soon as GitLab lets it be merged.\n\nOnly the commit that was \
              looked at is merged; one that was pushed meanwhile is a failure `moved`. What a person has to do something about (an \

@@ -1,6 +1,8 @@
 //! The API for programs: REST with problems as RFC 9457, described by OpenAPI 3.1 that is made from this code.
 
 mod events;
+mod hooks;
+mod project;
 mod questions;
 mod runs;
 
@@ -33,6 +35,10 @@ fn described() -> OpenApiRouter<App> {
         .routes(routes!(events::stream))
         .routes(routes!(questions::list))
         .routes(routes!(questions::answer))
+        .routes(routes!(hooks::list))
+        .routes(routes!(project::show))
+        .routes(routes!(project::sync))
+        .routes(routes!(project::read, project::edit))
 }
 
 /// Returns the description of the API.
@@ -47,6 +53,11 @@ pub(crate) fn router(description: Arc<utoipa::openapi::OpenApi>) -> axum::Router
         .route(
             "/openapi.json",
             get(move || async move { ([(header::CONTENT_TYPE, "application/json")], text.to_string()) }),
+        )
+        .route(
+            "/hooks/gitlab",
+            axum::routing::post(crate::server::hooks::gitlab)
+                .layer(axum::extract::DefaultBodyLimit::max(crate::server::hooks::LARGEST)),
         )
         .route("/healthz", get(async || "ok\n"))
         .fallback(async || Failure::not_found("there is nothing at this address").into_response())

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
-use std::fs::{File, OpenOptions, Permissions};
+use std::fs::{OpenOptions, Permissions};
 use std::io::{self, BufRead, BufReader, Read as _, Seek as _, Write as _};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
@@ -254,9 +254,12 @@ impl Mirror {
         }
         let unwritten = |source| Fault::Write { path: "a temporary file".into(), source };
         let mut wanted = tempfile::tempfile().map_err(unwritten)?;
-        let list: String = entries.iter().map(|entry| format!("{}\n", entry.object)).collect();
-        wanted.write_all(list.as_bytes()).and_then(|()| wanted.rewind()).map_err(unwritten)?;
-        self.git().stream(&["cat-file", "--batch"], Stdio::from(File::from(wanted)), |what, mut out| {
+        let objects: Vec<&str> = entries.iter().map(|entry| entry.object.as_str()).collect();
+        wanted
+            .write_all((objects.join("\n") + "\n").as_bytes())
+            .and_then(|()| wanted.rewind())
+            .map_err(unwritten)?;
+        self.git().stream(&["cat-file", "--batch"], Stdio::from(wanted), |what, mut out| {
             for entry in entries {
                 let size = header(&mut out).map_err(|words| Fault::Odd { what: what.to_owned(), words })?;
                 let mut content = (&mut out).take(size);

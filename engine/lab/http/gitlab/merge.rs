@@ -215,8 +215,8 @@ impl Project {
         one.removes = body["remove_source_branch"].as_bool().unwrap_or(one.removes);
         one.squash = body["squash"].as_bool().unwrap_or(one.squash);
         match text(&body, "state_event") {
-            Some("close") => one.state = "closed".to_owned(),
-            Some("reopen") => one.state = "opened".to_owned(),
+            Some("close") => "closed".clone_into(&mut one.state),
+            Some("reopen") => "opened".clone_into(&mut one.state),
             Some(_) => return Err(error("state_event does not have a valid value")),
             None => {}
         }
