@@ -151,6 +151,9 @@ pub(crate) struct RunOptions {
     /// Write a report for CI in JUnit's format
     #[arg(long, value_name = "FILE")]
     pub(crate) junit: Option<PathBuf>,
+    /// Write what later jobs of a pipeline get to know: `NLRUN_STATUS=done` and more, a line each
+    #[arg(long, value_name = "FILE")]
+    pub(crate) dotenv: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -166,6 +169,9 @@ pub(crate) struct PlanOptions {
     /// Write a report for CI in JUnit's format
     #[arg(long, value_name = "FILE")]
     pub(crate) junit: Option<PathBuf>,
+    /// Write what later jobs of a pipeline get to know: `NLRUN_STATUS=done` and more, a line each
+    #[arg(long, value_name = "FILE")]
+    pub(crate) dotenv: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -181,6 +187,9 @@ pub(crate) struct ApplyOptions {
     /// Write a report for CI in JUnit's format
     #[arg(long, value_name = "FILE")]
     pub(crate) junit: Option<PathBuf>,
+    /// Write what later jobs of a pipeline get to know: `NLRUN_STATUS=done` and more, a line each
+    #[arg(long, value_name = "FILE")]
+    pub(crate) dotenv: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
