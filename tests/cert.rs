@@ -93,6 +93,17 @@ try { cert_bundle(pem, project_read("leaf.key"), "leaf+key") } catch(error) { re
 check(refused.contains("only if it is given as a secret"), refused);
 try { cert_bundle(pem, project_read("other.key"), "leaf") } catch(error) { refused = error.message }
 check(refused.contains("is not that of the certificate"), refused);
+let other = secret("site/other");
+check(!cert_matches(pem, other) && !cert_matches(whole, other), "another's key");
+check(cert_days_left(whole, at) == cert_days_left(pem, at), "days of a secret");
+check(cert_check(whole, #{ at: at, key: key }).len() == 0, "fine as a secret");
+check(cert_check(pem, #{ at: at, key: other })[0].kind == "key_mismatch", "bad as a secret");
+refused = "";
+try { cert_bundle(pem, other, "leaf+key") } catch(error) { refused = error.message }
+check(refused.contains("is not that of the certificate"), refused);
+let loaded = cert_load(#{ certificate: whole, key: key });
+check(loaded.fingerprint == cert.fingerprint && cert_bundle(loaded.certificate, loaded.key, "key").name == "site/key", "loaded");
+print(`${cert_bundle(whole, (), "leaf+chain") == cert_bundle(pem, (), "leaf+chain")} to the end`);
 try { cert_parse("nothing") } catch(error) { refused = error.message }
 check(refused.contains("neither a certificate nor a private key"), refused);
 try { cert_matches(pem, pem) } catch(error) { refused = error.message }
@@ -108,15 +119,45 @@ fn scripts_see_certificates_and_never_a_key() {
         .file("leaf.key", "no key here\n")
         .variable("NLRUN_SECRET_SITE_KEY", &forge.read("leaf.key"))
         .file("other.key", &forge.read("root.key"))
+        .variable("NLRUN_SECRET_SITE_OTHER", &forge.read("middle.key"))
         .runbook("certs", SCRIPT.rsplit_once("try {").unwrap().0)
         .runbook("shown", SCRIPT);
     let output = project.args(["run", "certs"]).success();
+    assert!(output.stdout.contains("true to the end"), "{output:?}");
     let shown = project.args(["run", "shown"]);
     assert!(shown.code != 0 && shown.stderr.contains("has no text form"), "{shown:?}");
     let secret = forge.read("leaf.key").lines().nth(1).unwrap().to_owned();
     assert!(!format!("{output:?} {shown:?}").contains(&secret));
     let log = project.args(["log", "last", "--json"]).success().stdout;
     assert!(!log.contains(&secret), "{log}");
+    // What hangs on a key was recorded as an answer: a replay, which has no key, comes to the same.
+    for name in ["site.pem", "leaf.key", "other.key", "runbooks/certs.rhai"] {
+        std::fs::remove_file(project.path(name)).unwrap();
+    }
+    let again = project.args(["replay", "1"]).success();
+    assert!(again.stdout.contains("true to the end"), "{again:?}");
+}
+
+/// A resumed run goes on with what it was told of a secret, whatever that holds by now.
+#[test]
+fn what_was_said_of_a_secret_stays_said_when_the_run_is_resumed() {
+    let forge = Forge::chain();
+    let text = r#"const NEEDS = ["project.read"];
+        let own = cert_matches(project_read("leaf.pem"), project_read("leaf.key", #{ secret: "site/key" }));
+        print(`before ${own}`);
+        print(`after ${own}`);"#;
+    let project = Project::new()
+        .file("leaf.pem", &forge.read("leaf.pem"))
+        .file("leaf.key", &forge.read("leaf.key"))
+        .runbook("says", text);
+    let mut command = project.command(["run", "says"]);
+    command.env("NLRUN_TEST_KILL_AFTER", "8").stdout(std::process::Stdio::null());
+    assert!(!command.status().unwrap().success());
+    let log = project.args(["log", "1", "--json"]).success().stdout;
+    assert!(log.contains("before true") && !log.contains("after"), "{log}");
+    project.write("leaf.key", &forge.read("root.key"));
+    let output = project.args(["resume", "1"]).success();
+    assert!(output.stdout.contains("after true"), "{output:?}");
 }
 
 /// What every way to load a pair gives: the same certificate, and a key that nobody sees.

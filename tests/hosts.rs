@@ -1,58 +1,39 @@
-//! The shipped runbooks on three real Debian hosts and one with dnf, which `tests/hosts/hosts.sh` makes; see the README beside it.
+//! The shipped runbooks on three real Debian hosts and one with dnf, which `tests/hosts/hosts.sh` makes.
 //!
-//! One test, for one set of hosts: its parts build on each other. Skipped, with the reason, where hosts cannot be made,
-//! and with `NLRUN_TEST_HOSTS=0`.
+//! One test, for one set of hosts: its parts build on each other.
 #![allow(clippy::unwrap_used, reason = "what does not hold ends the test")]
 #![expect(clippy::disallowed_methods, reason = "tests start programs and look at the clock")]
 
-use std::path::{Path, PathBuf};
+use std::ops::Deref;
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use crate::support::hosts::{Hosts, repository, script};
 use crate::support::project::{Output, Project};
 
-/// Hosts that are up; they end with this value.
+/// Hosts that are up, and the repository's own project.
 struct Lab {
-    folder: tempfile::TempDir,
+    hosts: Hosts,
     project: Project,
 }
 
-fn repository() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-}
+impl Deref for Lab {
+    type Target = Hosts;
 
-fn script(arguments: &[&str]) -> std::process::Output {
-    Command::new(repository().join("tests/hosts/hosts.sh"))
-        .args(arguments)
-        .stdin(Stdio::null())
-        .output()
-        .unwrap()
+    fn deref(&self) -> &Hosts {
+        &self.hosts
+    }
 }
 
 impl Lab {
-    /// Starts the hosts; an error says why this machine cannot.
-    fn start() -> Result<Self, String> {
-        if std::env::var("NLRUN_TEST_HOSTS").is_ok_and(|value| value == "0") {
-            return Err("NLRUN_TEST_HOSTS=0".to_owned());
-        }
-        let folder = tempfile::Builder::new().prefix("nlrun-hosts-").tempdir().unwrap();
+    fn start() -> Option<Self> {
+        let hosts = Hosts::start("3+1")?;
         let project = Project::new().variable("NLRUN_SECRET_SNMP_COMMUNITY", COMMUNITY);
-        let lab = Self { folder, project };
-        let up = script(&["up", "3+1", &lab.place("")]);
-        if up.status.code() == Some(77) {
-            let said = String::from_utf8_lossy(&up.stderr).trim().to_owned();
-            return Err(said.lines().last().unwrap_or_default().to_owned());
-        }
-        assert!(up.status.success(), "{up:?}");
-        std::fs::create_dir_all(lab.project.home().join(".ssh")).unwrap();
-        std::fs::copy(lab.place("ssh_config"), lab.project.home().join(".ssh/config")).unwrap();
-        Ok(lab)
-    }
-
-    fn place(&self, name: &str) -> String {
-        self.folder.path().join("lab").join(name).display().to_string()
+        hosts.admit(&project);
+        Some(Self { hosts, project })
     }
 
     fn state(&self) -> PathBuf {
@@ -100,28 +81,11 @@ impl Lab {
         serde_json::from_str(&self.artifact("report.json")).unwrap()
     }
 
-    /// Runs a line on a host beside nlrun, and returns what it printed.
-    fn on(&self, host: &str, line: &str) -> String {
-        let output = self.ssh(&[host, line]);
-        String::from_utf8(output.stdout).unwrap().trim().to_owned()
-    }
-
-    fn ssh(&self, arguments: &[&str]) -> std::process::Output {
-        let config = self.place("ssh_config");
-        Command::new("ssh").args(["-F", &config]).args(arguments).stdin(Stdio::null()).output().unwrap()
-    }
-
     fn version(&self, host: &str, package: &str) -> String {
         if host.starts_with("rpm") {
             return self.on(host, &format!("rpm -q --qf '%{{VERSION}}' {package}"));
         }
         self.on(host, &format!("dpkg-query -W -f '${{db:Status-Abbrev}}${{Version}}' {package} 2>/dev/null"))
-    }
-}
-
-impl Drop for Lab {
-    fn drop(&mut self) {
-        let _ = script(&["down", &self.place("")]);
     }
 }
 
@@ -142,15 +106,7 @@ fn row<'a>(report: &'a Value, host: &str) -> &'a Value {
 
 #[test]
 fn runbooks_work_on_real_hosts() {
-    let lab = match Lab::start() {
-        Ok(lab) => lab,
-        Err(reason) => {
-            // Past the capture of the test's output: a test that is skipped looks like one that passed.
-            std::io::Write::write_all(&mut std::io::stderr(), format!("skipped: {reason}\n").as_bytes())
-                .unwrap();
-            return;
-        }
-    };
+    let Some(lab) = Lab::start() else { return };
     passwords_by_pam(&lab);
     uptime(&lab);
     updates_are_planned(&lab);

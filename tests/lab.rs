@@ -1,6 +1,8 @@
 //! `nlrun lab`: a newcomer's first minutes, and what is left of them.
 #![expect(clippy::disallowed_methods, reason = "tests speak to the lab's servers themselves")]
 
+mod sync;
+
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt as _;
@@ -103,8 +105,22 @@ fn a_newcomer_takes_a_certificate_to_the_hosts() {
     assert_eq!(hello.stdout.matches("nginx is active").count(), 2, "{hello:?}");
     let plan = run(&project, &["plan", "certs/sync", "--exit-code"]).ends(2);
     assert!(!plan.stdout.contains("PRIVATE KEY"), "{plan:?}");
-    run(&project, &["run", "certs/sync"]).success();
+    let first = run(&project, &["run", "certs/sync"]).success();
     run(&project, &["plan", "certs/sync", "--exit-code"]).success();
+    // The certificate comes from the secret store, and is public; its key is not.
+    let again = run(&project, &["replay", "3"]).success();
+    let rows = |output: &Output| -> Vec<String> {
+        output.stdout.lines().filter(|line| line.contains(" web ")).map(str::to_owned).collect()
+    };
+    assert_eq!(rows(&again), rows(&first));
+    assert_eq!(rows(&first).len(), 6, "{first:?}");
+    let log = run(&project, &["log", "3", "--json"]).success().stdout;
+    let lines = |name: &str| -> Vec<String> {
+        let text = project.read(&format!("lab/certificates/{name}"));
+        text.lines().filter(|line| !line.starts_with('-')).map(str::to_owned).collect()
+    };
+    assert!(lines("new.pem").iter().all(|line| log.contains(line)), "{log}");
+    assert!(!lines("new.key").iter().take(2).any(|line| log.contains(line)), "{log}");
     for name in ["web-1 nginx", "web-2 nginx"] {
         let address = format!("127.0.0.1:{}", lab.port(name));
         let seen = run(&project, &["cert", "check", &address, "--ca", "lab/certificates/ca.pem"]);
@@ -135,8 +151,9 @@ fn a_key_of_another_certificate_goes_nowhere() {
     let (status, _) =
         ask(lab.port("store"), &read(".lab/root_token"), "POST", "secret/data/certs/web", &body);
     assert_eq!(status, 200);
-    let refused = run(&project, &["run", "certs/sync"]).ends(1);
-    assert!(refused.stderr.contains("is not that of the certificate"), "{refused:?}");
+    let refused = run(&project, &["run", "certs/sync"]).ends(4);
+    assert_eq!(refused.stdout.matches("certificate web: ").count(), 12, "{refused:?}");
+    assert!(refused.stdout.contains("is not that of the certificate"), "{refused:?}");
     // Past the check of the runbook, the host's own server refuses the pair, and goes on with the old one.
     let pair = format!("{}{}", read("certificates/new.pem"), read("certificates/old.key"));
     project.write("lab/pair.pem", &pair);

@@ -1,18 +1,22 @@
-//! Certificates: `cert_parse cert_days_left cert_matches cert_bundle cert_check`, all pure, so that nothing of them is recorded;
-//! the list of all functions of the area, `cert_load` and `cert_sync` included.
+//! Certificates: `cert_parse cert_days_left cert_matches cert_bundle cert_check`, pure but for what a secret says; the list of all
+//! functions of the area, `cert_load` and `cert_sync` included.
 
 use std::time::Duration;
 
 use jiff::Timestamp;
 use rhai::{Dynamic, Map};
+use serde::Serialize;
+use serde_json::{Value, json};
 
 use crate::bindings::call::Content;
-use crate::bindings::cert_load::cert_load;
+use crate::bindings::cert_load::{Origin, cert_load};
 use crate::bindings::cert_sync::cert_sync;
 use crate::bindings::declare::of_the_run;
-use crate::bindings::{Binding, Call, Function, Raise, SecretValue};
+use crate::bindings::{Binding, Call, Function, Raise, SecretValue, json as as_json, to_dynamic};
 use crate::gate::permit::invalid;
-use crate::model::effect::Kind;
+use crate::gate::{Done, Effect, Permit, Seen};
+use crate::model::effect::{Kind, Target};
+use crate::model::event::Failure;
 use crate::model::secret::{Secret, SecretName};
 use crate::model::signature::{Opt, Param, Performs, Signature, Touches, Type};
 use crate::x509::{self, Bundle, Certificate, Error, Expected, Order, Pair, PrivateKey};
@@ -27,19 +31,21 @@ struct Given {
     content: Content,
     /// What it is in messages.
     words: &'static str,
+    /// Whom it was given to.
+    asked: &'static str,
 }
 
 impl Given {
-    fn bundle(&self, call: &Call<'_>) -> Result<Bundle, Raise> {
-        Bundle::read(self.content.bytes()).map_err(|error| self.unreadable(call, &error))
+    fn bundle(&self) -> Result<Bundle, Failure> {
+        Bundle::read(self.content.bytes()).map_err(|error| self.unreadable(&error))
     }
 
-    fn private_key(&self, call: &Call<'_>) -> Result<PrivateKey, Raise> {
-        self.bundle(call)?.key().map_err(|error| self.unreadable(call, &error))
+    fn private_key(&self) -> Result<PrivateKey, Failure> {
+        self.bundle()?.key().map_err(|error| self.unreadable(&error))
     }
 
-    fn pair(&self, call: &Call<'_>, key: Option<PrivateKey>) -> Result<Pair, Raise> {
-        Pair::of(self.bundle(call)?, key).map_err(|error| self.unreadable(call, &error))
+    fn pair(&self, key: Option<PrivateKey>) -> Result<Pair, Failure> {
+        Pair::of(self.bundle()?, key).map_err(|error| self.unreadable(&error))
     }
 
     fn secret_name(&self) -> Option<&SecretName> {
@@ -49,18 +55,65 @@ impl Given {
         }
     }
 
-    fn unreadable(&self, call: &Call<'_>, error: &Error) -> Raise {
+    fn unreadable(&self, error: &Error) -> Failure {
         let name = self.secret_name().map(|name| format!(" (secret `{name}`)")).unwrap_or_default();
-        invalid(format!("`{}` cannot use its `{}`{name}: {error}", call.name(), self.words)).into()
+        invalid(format!("`{}` cannot use its `{}`{name}: {error}", self.asked, self.words))
     }
 }
 
 fn certificate(call: &Call<'_>) -> Result<Given, Raise> {
-    Ok(Given { content: call.content(0)?, words: "certificate" })
+    Ok(Given { content: call.content(0)?, words: "certificate", asked: call.name() })
 }
 
 fn key(call: &Call<'_>) -> Result<Given, Raise> {
-    Ok(Given { content: call.content(1)?, words: "key" })
+    Ok(Given { content: call.content(1)?, words: "key", asked: call.name() })
+}
+
+/// A question about a certificate and a key of which at least one is a secret.
+///
+/// The answer is journaled: it hangs on what a secret holds, which a replay has not, and which may be another one when a run is
+/// resumed. It never says anything of the key but whose it is.
+#[derive(Serialize)]
+struct Look<F> {
+    question: &'static str,
+    certificate: Origin,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<Origin>,
+    #[serde(skip_serializing_if = "Value::is_null")]
+    with: Value,
+    #[serde(skip)]
+    answer: F,
+}
+
+impl<F: Fn() -> Result<Value, Failure>> Effect for Look<F> {
+    const NAME: &'static str = "cert.look";
+    const KIND: Kind = Kind::Read;
+    type Output = Value;
+
+    fn target(&self) -> Target {
+        Target::Run
+    }
+
+    async fn perform(&self, _permit: &Permit<'_>, _seen: &Seen<Value>) -> Result<Done<Value>, Failure> {
+        (self.answer)().map(Done::ok)
+    }
+}
+
+/// Answers a question, which is that of the call, `with` what else it depends on.
+fn looked(
+    call: &Call<'_>,
+    certificate: &Given,
+    key: Option<&Given>,
+    with: Value,
+    answer: impl Fn() -> Result<Value, Failure>,
+) -> Result<Value, Raise> {
+    let is_secret = |given: &Given| given.secret_name().is_some();
+    if !is_secret(certificate) && !key.is_some_and(is_secret) {
+        return Ok(answer()?);
+    }
+    let origin = |given: &Given| Origin::of(&given.content);
+    let (certificate, key) = (origin(certificate), key.map(origin));
+    call.perform(&Look { question: call.name(), certificate, key, with, answer })
 }
 
 /// Returns an instant as `now()` does.
@@ -99,13 +152,15 @@ pub(super) fn fields(certificate: &Certificate) -> Map {
 }
 
 fn cert_parse(call: &mut Call<'_>) -> Result<Dynamic, Raise> {
-    Ok(parsed(&certificate(call)?.pair(call, None)?).into())
+    let given = certificate(call)?;
+    let answer = || as_json(&parsed(&given.pair(None)?).into());
+    Ok(to_dynamic(&looked(call, &given, None, Value::Null, answer)?)?)
 }
 
-/// Returns what `cert_parse` says of text.
-pub(super) fn loaded(call: &Call<'_>, text: &str) -> Result<Map, Raise> {
-    let given = Given { content: Content::Plain(text.as_bytes().to_vec()), words: "certificate" };
-    Ok(parsed(&given.pair(call, None)?))
+/// Returns what `cert_parse` says of what `cert_load` wrote.
+pub(super) fn loaded(text: &str) -> Result<Map, Failure> {
+    let content = Content::Plain(text.as_bytes().to_vec());
+    Ok(parsed(&Given { content, words: "certificate", asked: "cert_load" }.pair(None)?))
 }
 
 fn parsed(pair: &Pair) -> Map {
@@ -117,19 +172,24 @@ fn parsed(pair: &Pair) -> Map {
 
 fn cert_days_left(call: &mut Call<'_>) -> Result<Dynamic, Raise> {
     let at = instant(call, &call.value(1))?;
-    Ok(certificate(call)?.pair(call, None)?.leaf.days_left(at).into())
+    let given = certificate(call)?;
+    let answer = || Ok(given.pair(None)?.leaf.days_left(at).into());
+    Ok(to_dynamic(&looked(call, &given, None, json!({ "at": at }), answer)?)?)
 }
 
 fn cert_matches(call: &mut Call<'_>) -> Result<Dynamic, Raise> {
-    let key = key(call)?.private_key(call)?;
-    // The key given must not choose among the certificates, or one of the chain's could be taken for the leaf.
-    let pair = certificate(call)?.pair(call, None)?;
-    Ok(pair.leaf.has_key(&key).into())
+    let (given, key) = (certificate(call)?, key(call)?);
+    let answer = || {
+        let key = key.private_key()?;
+        // The key given must not choose among the certificates, or one of the chain's could be taken for the leaf.
+        Ok(given.pair(None)?.leaf.has_key(&key).into())
+    };
+    Ok(to_dynamic(&looked(call, &given, Some(&key), Value::Null, answer)?)?)
 }
 
 fn cert_bundle(call: &mut Call<'_>) -> Result<Dynamic, Raise> {
-    let order: Order = call
-        .string(2)?
+    let spelled = call.string(2)?;
+    let order: Order = spelled
         .parse()
         .map_err(|error: Error| Raise::from(invalid(format!("`{}`: {error}", call.name()))))?;
     let given = certificate(call)?;
@@ -140,12 +200,17 @@ fn cert_bundle(call: &mut Call<'_>) -> Result<Dynamic, Raise> {
         let message = format!("`{}` writes a private key only if it is given as a secret", call.name());
         return Err(invalid(message).into());
     }
-    let private = key.as_ref().map(|key| key.private_key(call)).transpose()?;
-    let pair = given.pair(call, private)?;
-    let text = order.write(&pair).map_err(|error| given.unreadable(call, &error))?;
+    let write = || {
+        let private = key.as_ref().map(Given::private_key).transpose()?;
+        order.write(&given.pair(private)?).map_err(|error| given.unreadable(&error))
+    };
+    // With the key in it, it is never an answer that is recorded, but only that it can be written.
+    let answer = || write().map(|text| if order.has_key() { Value::Null } else { text.as_str().into() });
+    let text = looked(call, &given, key.as_ref(), json!({ "order": spelled }), answer)?;
     Ok(match name.filter(|_| order.has_key()) {
-        Some(name) => Dynamic::from(SecretValue(Secret::new(name, text.as_bytes().to_vec()))),
-        None => text.as_str().into(),
+        Some(name) if call.session.gate().replay => Dynamic::from(SecretValue(Secret::placeholder(name))),
+        Some(name) => Dynamic::from(SecretValue(Secret::new(name, write()?.as_bytes().to_vec()))),
+        None => to_dynamic(&text)?,
     })
 }
 
@@ -160,33 +225,36 @@ fn cert_check(call: &mut Call<'_>) -> Result<Dynamic, Raise> {
         }
         None => Vec::new(),
     };
-    let key = call.option_content("key")?.map(|content| Given { content, words: "key" });
-    let key = key.map(|key| key.private_key(call)).transpose()?;
-    let pair = certificate(call)?.pair(call, key)?;
-    let expected = Expected { names: &names, at, warn: Duration::from_secs(days as u64 * 86_400) };
-    let findings = x509::check(&pair, &expected).into_iter().map(|finding| {
-        let mut fields = Map::new();
-        fields.insert("severity".into(), finding.severity.as_str().into());
-        fields.insert("kind".into(), finding.kind.into());
-        fields.insert("text".into(), finding.text.into());
-        Dynamic::from_map(fields)
-    });
-    Ok(Dynamic::from_array(findings.collect()))
+    let key = call.option_content("key")?.map(|content| Given { content, words: "key", asked: call.name() });
+    let given = certificate(call)?;
+    let answer = || {
+        let pair = given.pair(key.as_ref().map(Given::private_key).transpose()?)?;
+        let expected = Expected { names: &names, at, warn: Duration::from_secs(days as u64 * 86_400) };
+        let findings = x509::check(&pair, &expected).into_iter().map(|finding| {
+            json!({ "severity": finding.severity.as_str(), "kind": finding.kind, "text": finding.text })
+        });
+        Ok(findings.collect())
+    };
+    let with = json!({ "at": at, "names": names, "warn_days": days });
+    Ok(to_dynamic(&looked(call, &given, key.as_ref(), with, answer)?)?)
 }
 
 const CERTIFICATE: Param = Param { name: "certificate", ty: Type::Content, optional: false };
 const KEY: Param = Param { name: "key", ty: Type::Content, optional: false };
+/// Of a secret only: what stands in sight is looked at without an effect.
+const LOOK: Performs = of_the_run("cert.look", Kind::Read);
 
 /// Certificates.
 pub const BINDING: Binding = Binding {
     area: "cert",
-    doc: "Certificates and their private keys, as PEM or DER; no key is ever recorded.",
+    doc: "Certificates and their private keys, as PEM or DER; no key is ever recorded. What is said of one that is a secret is, and of \
+          one that is in sight nothing.",
     functions: &[
         function!(
             cert_parse,
             &[CERTIFICATE],
             &[],
-            None,
+            Some(LOOK),
             "A map `.subject .issuer .serial .not_before .not_after .names .fingerprint .spki .key .is_ca .chain`; instants are maps \
              as `now()` gives them, `.fingerprint` and `.spki` SHA-256 in lower-case hexadecimal, `.chain` an array of such maps.",
             "Reads a certificate and those that lead from it to its root, in whatever order they stand.\n\nThe map is that of the \
@@ -199,7 +267,7 @@ print(`${cert.subject} until ${cert.not_after.date}`);"#
             cert_days_left,
             &[CERTIFICATE, Param { name: "at", ty: Type::Map, optional: false }],
             &[],
-            None,
+            Some(LOOK),
             "A whole number of days, rounded down; negative after the end.",
             "Says how many days a certificate is still valid at an instant: `now()`, most of the time.",
             r#"let days = cert_days_left(project_read("files/site.pem"), now());
@@ -209,7 +277,7 @@ check(days >= 21, `${days} days left`);"#
             cert_matches,
             &[CERTIFICATE, KEY],
             &[],
-            None,
+            Some(LOOK),
             "`true` or `false`.",
             "Says whether a private key is that of a certificate: RSA, ECDSA on P-256, P-384 and P-521, Ed25519.\n\nThe key is \
              PKCS#8, PKCS#1 or SEC1; one that is encrypted or damaged is a failure, not `false`.",
@@ -223,7 +291,7 @@ check(days >= 21, `${days} days left`);"#
                 super::declare::text("order")
             ],
             &[],
-            None,
+            Some(LOOK),
             "A secret with the name of the key's if the order has the key; otherwise text.",
             "Writes a certificate, its chain and its key as PEM, in the order that a server wants.\n\nThe order is parts joined by \
              `+`: `leaf`, `chain` (without the root), `root`, `key`. `leaf+chain` suits nginx, Apache and Proxmox, `leaf+chain+key` \
@@ -307,7 +375,7 @@ print(`${done.target}: ${done.fingerprint}`);"#
                 ],
                 required_options: &["at"],
                 returns: "An array of findings `.severity .kind .text`, the worst first; `.severity` is `error`, `warning` or `note`.",
-                performs: None,
+                performs: Some(LOOK),
                 doc: "Says what is wrong with a certificate, its chain and its key: dates, names, signatures, strength, order.\n\nAn \
                       `error` is what clients or servers refuse; whether they trust the root is not looked at. `.kind` is a word for \
                       scripts, such as `expired`, `name` or `key_mismatch`.",

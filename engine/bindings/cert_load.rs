@@ -2,6 +2,7 @@
 
 use rhai::{Dynamic, Map};
 use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
 
 use crate::bindings::call::Content;
 use crate::bindings::cert::loaded;
@@ -18,7 +19,7 @@ use crate::x509::{Bundle, Error, Order, Pair, PrivateKey};
 const NAMES: [(&str, &str); 2] = [("certificate", "key"), ("tls.crt", "tls.key")];
 
 /// What a script gave as a certificate with its key.
-pub(super) struct Source {
+struct Source {
     certificate: Content,
     /// Where it does not stand beside the certificate.
     key: Option<Content>,
@@ -28,7 +29,7 @@ impl Source {
     /// Reads a secret that holds both, or a map of the two; `asked` is the function that it was given to.
     ///
     /// What else is in the map is not looked at where it is one that another function returned.
-    pub(super) fn read(value: &Dynamic, asked: &str) -> Result<Self, Failure> {
+    fn read(value: &Dynamic, asked: &str) -> Result<Self, Failure> {
         let Some(map) = value.read_lock::<Map>() else {
             let certificate = Content::from(value).ok_or_else(|| {
                 invalid(format!(
@@ -70,21 +71,21 @@ impl Source {
         }
     }
 
-    /// Puts them in order; in a replay there is no key.
-    pub(super) fn pair(&self, asked: &str, is_replay: bool) -> Result<Pair, Failure> {
+    /// Puts them in order.
+    fn pair(&self, asked: &str) -> Result<Pair, Failure> {
         self.holder()?;
-        let bundle = self.bundle(asked)?;
-        let key = match &self.key {
-            _ if is_replay => None,
-            Some(key) => Some(private(key, asked)?),
-            None => None,
-        };
-        Pair::of(bundle, key).map_err(|error| unusable(&self.certificate, asked, "certificate", &error))
+        let wrong = |error| unusable(&self.certificate, asked, "certificate", &error);
+        let bundle = Bundle::read(self.certificate.bytes()).map_err(wrong)?;
+        let key = self.key.as_ref().map(|key| private(key, asked)).transpose()?;
+        Pair::of(bundle, key).map_err(wrong)
     }
 
-    fn bundle(&self, asked: &str) -> Result<Bundle, Failure> {
-        let read = Bundle::read(self.certificate.bytes());
-        read.map_err(|error| unusable(&self.certificate, asked, "certificate", &error))
+    /// Writes the leaf and its chain, and the key.
+    fn written(&self, asked: &str) -> Result<(String, Zeroizing<String>), Failure> {
+        let pair = self.pair(asked)?;
+        let write = |order: &str| order.parse::<Order>().and_then(|order| order.write(&pair));
+        let both = write("leaf+chain").and_then(|certificate| Ok((certificate.to_string(), write("key")?)));
+        both.map_err(|error| unusable(&self.certificate, asked, "certificate", &error))
     }
 }
 
@@ -110,14 +111,26 @@ struct Load<'a> {
     key: SecretName,
     #[serde(skip)]
     source: &'a Source,
+    #[serde(skip)]
+    asked: &'static str,
 }
 
-/// What a certificate is recorded as.
+/// What a certificate or a key is recorded as.
 #[derive(Serialize)]
 #[serde(rename_all = "lowercase")]
-enum Origin {
+pub(super) enum Origin {
     Sha256(String),
     Secret(SecretName),
+}
+
+impl Origin {
+    /// Returns where a content is from.
+    pub(super) fn of(content: &Content) -> Self {
+        match content {
+            Content::Plain(bytes) => Self::Sha256(crate::store::sha256(bytes)),
+            Content::Secret(secret) => Self::Secret(secret.name().clone()),
+        }
+    }
 }
 
 /// What was loaded; the key is not part of it.
@@ -137,46 +150,55 @@ impl Effect for Load<'_> {
     }
 
     async fn perform(&self, _permit: &Permit<'_>, _seen: &Seen<Loaded>) -> Result<Done<Loaded>, Failure> {
-        let pair = self.source.pair("cert_load", false)?;
-        if pair.key.is_none() {
-            return Err(unusable(&self.source.certificate, "cert_load", "certificate", &Error::NoKey));
-        }
-        let text = written(&pair, "leaf+chain", &self.source.certificate)?;
-        Ok(Done::ok(Loaded { certificate: text.to_string() }))
+        let (certificate, _) = self.source.written(self.asked)?;
+        Ok(Done::ok(Loaded { certificate }))
     }
 }
 
-fn written(pair: &Pair, order: &str, content: &Content) -> Result<zeroize::Zeroizing<String>, Failure> {
-    let order: Result<Order, Error> = order.parse();
-    let text = order.and_then(|order| order.write(pair));
-    text.map_err(|error| unusable(content, "cert_load", "certificate", &error))
+/// A pair in order, as scripts and other functions have it.
+pub(super) struct Ready {
+    /// The leaf and its chain without the root, in PEM.
+    pub(super) certificate: String,
+    /// The key alone; in a replay, which has none, what stands for it.
+    pub(super) key: Secret,
+}
+
+/// Puts a pair in order, and records which certificate it is.
+fn load(call: &Call<'_>, source: &Source) -> Result<Ready, Raise> {
+    let name = source.holder()?.name().clone();
+    let asked = call.name();
+    let effect = Load { certificate: Origin::of(&source.certificate), key: name.clone(), source, asked };
+    let Loaded { certificate } = call.perform(&effect)?;
+    if call.session.gate().replay {
+        return Ok(Ready { certificate, key: Secret::placeholder(name) });
+    }
+    let (found, key) = source.written(asked)?;
+    if found != certificate {
+        let leaf = source.pair(asked)?.leaf.words();
+        let message =
+            format!("the certificate of `{leaf}` was renewed since this run loaded it; begin a new run");
+        return Err(Failure { kind: "renewed".to_owned(), ..invalid(message) }.into());
+    }
+    Ok(Ready { certificate, key: Secret::new(name, key.as_bytes().to_vec()) })
+}
+
+/// Takes what `cert_load` returned as it is; anything else is loaded, so that a replay knows which certificate it was.
+pub(super) fn ready(call: &Call<'_>, value: &Dynamic) -> Result<Ready, Raise> {
+    let field = |name: &str| value.read_lock::<Map>()?.get(name).cloned();
+    let certificate = field("certificate").and_then(|text| text.into_string().ok());
+    let key = field("key").and_then(Dynamic::try_cast::<SecretValue>);
+    match (certificate, key) {
+        (Some(certificate), Some(SecretValue(key))) if field("spki").is_some() => {
+            Ok(Ready { certificate, key })
+        }
+        _ => load(call, &Source::read(value, call.name())?),
+    }
 }
 
 pub(super) fn cert_load(call: &mut Call<'_>) -> Result<Dynamic, Raise> {
-    let source = Source::read(&call.value(0), call.name())?;
-    let key = source.holder()?.name().clone();
-    let certificate = match &source.certificate {
-        Content::Plain(bytes) => Origin::Sha256(crate::store::sha256(bytes)),
-        Content::Secret(secret) => Origin::Secret(secret.name().clone()),
-    };
-    let Loaded { certificate } = call.perform(&Load { certificate, key: key.clone(), source: &source })?;
-    let bytes = if call.session.gate().replay {
-        // A replay has no keys: the placeholder is what the log would show.
-        format!("«secret:{key}»").into_bytes()
-    } else {
-        let pair = source.pair(call.name(), false)?;
-        let text = written(&pair, "leaf+chain", &source.certificate)?;
-        if *text != certificate {
-            let message = format!(
-                "the certificate of `{}` was renewed since this run loaded it; begin a new run",
-                pair.leaf.words()
-            );
-            return Err(Failure { kind: "renewed".to_owned(), ..invalid(message) }.into());
-        }
-        written(&pair, "key", &source.certificate)?.as_bytes().to_vec()
-    };
-    let mut map = loaded(call, &certificate)?;
+    let Ready { certificate, key } = load(call, &Source::read(&call.value(0), call.name())?)?;
+    let mut map = loaded(&certificate)?;
     map.insert("certificate".into(), certificate.into());
-    map.insert("key".into(), Dynamic::from(SecretValue(Secret::new(key, bytes))));
+    map.insert("key".into(), Dynamic::from(SecretValue(key)));
     Ok(map.into())
 }

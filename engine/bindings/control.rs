@@ -129,7 +129,7 @@ fn fail(call: &mut Call<'_>) -> Result<Dynamic, Raise> {
 }
 
 fn skip_host(call: &mut Call<'_>) -> Result<Dynamic, Raise> {
-    if call.session.host().is_none() {
+    if !call.session.is_arm() {
         return Err(invalid("`skip_host` stands only in the body of `each`".to_owned()).into());
     }
     Err(Failure { kind: "skipped".to_owned(), ..invalid(call.string(0)?) }.into())

@@ -1,4 +1,4 @@
-//! Fan-out: `each`, and functions that take an array of hosts. One result a host, whatever happens to it.
+//! Fan-out: `each`, and functions that take an array of hosts. One result a host or item, whatever happens to it.
 
 #![expect(deprecated, reason = "rhai marks its internals as volatile that way; its version is pinned")]
 
@@ -11,7 +11,8 @@ use rhai::{Dynamic, EvalAltResult, FnPtr, NativeCallContext, NativeCallContextSt
 use serde_json::Value;
 
 use crate::bindings::call::{Current, HostsArgument, Stopped, or_untold, told};
-use crate::bindings::{Binding, Call, FailureValue, Function, HostResult, HostValue, Outcome, Raise, json};
+use crate::bindings::items::{self, Item};
+use crate::bindings::{Binding, Call, FailureValue, Function, HostResult, Outcome, Raise, json};
 use crate::gate::is_unreachable;
 use crate::gate::permit::invalid;
 use crate::gate::{Answered, Deferred, Effect, Halt, Session, Stop, cancellation};
@@ -48,6 +49,7 @@ pub(super) fn each_host<E: Effect>(
             shown(call, &effect, answered, &show)
         }
         HostsArgument::Many(hosts) => {
+            items::demand_names(call, hosts.iter().map(|host| host.name.as_str()))?;
             let effects = hosts.iter().map(|host| make(call, host)).collect::<Result<Vec<_>, _>>()?;
             fan_out(call, &hosts, &effects, show)
         }
@@ -76,19 +78,19 @@ fn fan_out<E: Effect>(
     let parallel = call.option_int("parallel", 1)?.map_or(PARALLEL, |n| n.min(MOST) as usize);
     let number = call.session.number();
     let arms = hosts.iter().zip(effects).map(|(host, effect)| {
-        let session = call.session.arm(number, &host.name, Some(host.clone()));
+        let session = call.session.arm(number, &host.name);
         async move {
             if let Some(stop) = session.waits() {
                 return Err(stop);
             }
-            session.note_async(began(&session, host)).await?;
+            session.note_async(began(&session, &host.name)).await?;
             let answered = session.perform_async(Some(call.site.clone()), effect).await;
             let (verdict, failure, outcome) = match answered {
                 Ok(answered) => (verdict_of(&session), None, Some(answered)),
                 Err(Halt::Failure(failure)) => (verdict_for(&failure), Some(Arc::new(*failure)), None),
                 Err(Halt::Stop(stop)) => return Err(*stop),
             };
-            session.note_async(ended(&session, host, verdict, failure.as_deref())).await?;
+            session.note_async(ended(&session, &host.name, verdict, failure.as_deref())).await?;
             Ok((verdict, failure, outcome))
         }
     });
@@ -121,11 +123,9 @@ fn fan_out<E: Effect>(
 }
 
 fn each(call: &mut Call<'_>) -> Result<Dynamic, Raise> {
-    let HostsArgument::Many(hosts) = call.hosts(0)? else {
-        return Err(call.wrong(0, "an array of hosts, such as `hosts(\"web\")`,", &call.value(0)));
-    };
+    let items = items::read(call)?;
     let body = call.function(call.count() - 1)?;
-    let order = Order::read(call, hosts.len())?;
+    let order = Order::read(call, items.len())?;
     let number = call.session.number();
     let fan = Fan {
         call,
@@ -134,46 +134,46 @@ fn each(call: &mut Call<'_>) -> Result<Dynamic, Raise> {
         // A closure shares what it captures; each arm gets a copy, so that no arm can see another's writes.
         captures: body.curry().iter().map(Dynamic::flatten_clone).collect(),
         body,
-        hosts: &hosts,
-        results: hosts.iter().map(|_| Mutex::new(None)).collect(),
+        items: &items,
+        results: items.iter().map(|_| Mutex::new(None)).collect(),
         failures: AtomicUsize::new(0),
         order: &order,
         halted: AtomicBool::new(false),
         stop: Mutex::new(None),
     };
     let mut from = 0;
-    for size in order.batches(hosts.len()) {
-        fan.batch(from, from + size);
+    for size in order.batches(items.len()) {
+        fan.batch(&items::queues(&items, from..from + size));
         from += size;
     }
     if let Some(error) = fan.stop.lock().take() {
         return Err(error.into());
     }
     let results: Vec<Option<HostResult>> = fan.results.iter().map(|slot| slot.lock().take()).collect();
-    let mut array = rhai::Array::with_capacity(hosts.len());
-    for (host, result) in hosts.iter().zip(results) {
+    let mut array = rhai::Array::with_capacity(items.len());
+    for (item, result) in items.iter().zip(results) {
         array.push(Dynamic::from(match result {
             Some(result) => result,
-            None => skipped(call, number, host)?,
+            None => skipped(call, number, &item.name)?,
         }));
     }
     Ok(array.into())
 }
 
-/// Notes a host whose turn never came, because too many before it failed.
-fn skipped(call: &Call<'_>, number: u32, host: &Arc<Host>) -> Result<HostResult, Raise> {
-    let session = call.session.arm(number, &host.name, Some(host.clone()));
+/// Notes a host or item whose turn never came, because too many before it failed.
+fn skipped(call: &Call<'_>, number: u32, name: &str) -> Result<HostResult, Raise> {
+    let session = call.session.arm(number, name);
     let failure = Failure {
         kind: "skipped".to_owned(),
-        host: Some(host.name.clone()),
+        host: Some(name.to_owned()),
         ..invalid("left out because too many hosts before it failed".to_owned())
     };
     // It ends without having begun: that is how a resumed run knows it.
-    session.note(ended(&session, host, Verdict::Skipped, Some(&failure)))?;
+    session.note(ended(&session, name, Verdict::Skipped, Some(&failure)))?;
     call.session.gate().partial.store(true, Ordering::Relaxed);
     let failure = Some(Arc::new(failure));
     Ok(HostResult {
-        host: host.name.clone(),
+        host: name.to_owned(),
         verdict: Verdict::Skipped,
         value: Dynamic::UNIT,
         failure,
@@ -252,7 +252,7 @@ struct Fan<'a> {
     number: u32,
     body: FnPtr,
     captures: Vec<Dynamic>,
-    hosts: &'a [Arc<Host>],
+    items: &'a [Item],
     results: Vec<Mutex<Option<HostResult>>>,
     failures: AtomicUsize,
     order: &'a Order,
@@ -296,21 +296,20 @@ impl Fan<'_> {
             && self.order.max_failures.is_none_or(|most| failures <= most)
     }
 
-    fn batch(&self, from: usize, to: usize) {
-        let next = AtomicUsize::new(from);
+    /// Works off these queues, each by one thread.
+    fn batch(&self, queues: &[Vec<usize>]) {
+        let next = AtomicUsize::new(0);
         let work = || {
-            loop {
-                let index = next.fetch_add(1, Ordering::Relaxed);
-                if index >= to {
-                    return;
+            while let Some(queue) = queues.get(next.fetch_add(1, Ordering::Relaxed)) {
+                for place in queue {
+                    self.arm(*place);
                 }
-                self.arm(index);
             }
         };
         let is_cleaning = cancellation::Cleaning::is_on();
         std::thread::scope(|scope| {
             // This thread works, too: without it a fan-out within a fan-out could wait for threads that never come.
-            for _ in 1..self.order.parallel.min(to - from) {
+            for _ in 1..self.order.parallel.min(queues.len()) {
                 let Some(slot) = Slot::take() else { break };
                 let work = &work;
                 let thread = std::thread::Builder::new().stack_size(STACK).spawn_scoped(scope, move || {
@@ -326,14 +325,14 @@ impl Fan<'_> {
         });
     }
 
-    /// Runs the body for one host and notes how it ended.
+    /// Runs the body for one host or item and notes how it ended.
     fn arm(&self, index: usize) {
-        let host = &self.hosts[index];
-        let session = self.call.session.arm(self.number, &host.name, Some(host.clone()));
+        let item = &self.items[index];
+        let session = self.call.session.arm(self.number, &item.name);
         if !self.begins(&session) {
             return;
         }
-        let run = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.run(&session, host)));
+        let run = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.run(&session, item)));
         let end = run.unwrap_or_else(|_| {
             Err(Raise::from(invalid("a function of nlrun broke; this is a bug".to_owned()))
                 .into_script(self.call.context.call_position()))
@@ -345,7 +344,7 @@ impl Fan<'_> {
                 Err(()) => return self.halt(error),
             },
         };
-        if let Err(stop) = session.note(ended(&session, host, verdict, failure.as_ref())) {
+        if let Err(stop) = session.note(ended(&session, &item.name, verdict, failure.as_ref())) {
             return self.halt(Raise::from(stop).into_script(self.call.context.call_position()));
         }
         if matches!(verdict, Verdict::Failed | Verdict::Unreachable) {
@@ -354,7 +353,7 @@ impl Fan<'_> {
         }
         let unplanned = session.is_unplanned().then(|| self.site.clone());
         let failure = failure.map(Arc::new);
-        let result = HostResult { host: host.name.clone(), verdict, value, failure, unplanned };
+        let result = HostResult { host: item.name.clone(), verdict, value, failure, unplanned };
         *self.results[index].lock() = Some(result);
     }
 
@@ -367,14 +366,14 @@ impl Fan<'_> {
         }
     }
 
-    fn run(&self, session: &Session, host: &Arc<Host>) -> Result<Dynamic, Box<EvalAltResult>> {
+    fn run(&self, session: &Session, item: &Item) -> Result<Dynamic, Box<EvalAltResult>> {
         let at = self.call.context.call_position();
-        session.note(began(session, host)).map_err(|stop| Raise::from(stop).into_script(at))?;
+        session.note(began(session, &item.name)).map_err(|stop| Raise::from(stop).into_script(at))?;
         let mut body = self.body.clone();
         body.set_curry(self.captures.iter().cloned());
         let _current = Current::set(session);
         let result = within(self.call.context, session, |context| {
-            or_untold(body.call_within_context::<Dynamic>(context, (HostValue(host.clone()),)))
+            or_untold(body.call_within_context::<Dynamic>(context, (item.value.flatten_clone(),)))
         });
         run_clean_ups(session, self.call.context.engine(), result.as_ref().err().map(AsRef::as_ref))?;
         result
@@ -511,13 +510,13 @@ fn verdict_for(failure: &Failure) -> Verdict {
     }
 }
 
-fn began(session: &Session, host: &Host) -> Event {
-    Event::BranchBegan { branch: session.branch().clone(), host: host.name.clone() }
+fn began(session: &Session, name: &str) -> Event {
+    Event::BranchBegan { branch: session.branch().clone(), host: name.to_owned() }
 }
 
-fn ended(session: &Session, host: &Host, verdict: Verdict, failure: Option<&Failure>) -> Event {
+fn ended(session: &Session, name: &str, verdict: Verdict, failure: Option<&Failure>) -> Event {
     let reason = failure.map(|failure| session.gate().redactor.text(&failure.message).into_owned());
-    Event::BranchEnded { branch: session.branch().clone(), host: host.name.clone(), verdict, reason }
+    Event::BranchEnded { branch: session.branch().clone(), host: name.to_owned(), verdict, reason }
 }
 
 const OPTIONS: &[Opt] = &[
@@ -533,17 +532,22 @@ const OPTIONS: &[Opt] = &[
         ty: Type::Any,
         doc: "How many hosts (a number or a share) may fail or be unreachable; with one more, no further host begins.",
     },
+    Opt {
+        name: "in_turn",
+        ty: Type::String,
+        doc: "A key of the maps, or a variable of the hosts: those that have the same there go one after the other.",
+    },
 ];
 
 /// Fan-out.
 pub const BINDING: Binding = Binding {
     area: "each",
-    doc: "The same for each of many hosts, several at a time.",
+    doc: "The same for each of many hosts or items, several at a time.",
     functions: &[Function {
         signature: Signature {
             name: "each",
             params: &[
-                Param { name: "hosts", ty: Type::Hosts, optional: false },
+                Param { name: "hosts", ty: Type::Items, optional: false },
                 Param { name: "body", ty: Type::Function(1), optional: false },
             ],
             options: OPTIONS,
@@ -553,7 +557,10 @@ pub const BINDING: Binding = Binding {
             performs: None,
             doc: "Calls a function for each host, several at a time, and returns what each came to.\n\nA host that \
                   fails or cannot be reached does not end the run: it is in the results, and the run ends as \
-                  `partial`. Variables that the function captures are copies; results come back as its value.",
+                  `partial`. Variables that the function captures are copies; results come back as its value.\n\nIn place \
+                  of hosts it takes maps with a `name`, no two with the same: what is to be done there may concern any \
+                  host or none. The function gets the map, and everywhere the name stands where a host's would, `.host` of \
+                  the result included.",
             example: r#"let results = each(hosts("localhost"), #{ parallel: 10 }, |h| {
     ssh_read(h, ["uptime", "-p"]).out
 });

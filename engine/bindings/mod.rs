@@ -19,11 +19,14 @@ mod gitlab;
 mod hidden;
 mod http;
 mod inventory;
+mod items;
 mod k8s;
 mod keep;
 mod outcome;
 mod ping;
 mod project;
+mod retry;
+mod secret_write;
 mod ssh;
 mod sudo;
 mod tls;
@@ -76,6 +79,7 @@ pub const ALL: &[&Binding] = &[
     &k8s::BINDING,
     &ping::BINDING,
     &project::BINDING,
+    &secret_write::BINDING,
     &cert::BINDING,
     &ssh::BINDING,
     &tls::BINDING,

@@ -39,7 +39,7 @@ impl Outcome {
     }
 
     /// Makes an outcome from its fields and from values that take the place of some of them.
-    pub(super) fn holding<const N: usize>(fields: Value, values: [(&str, Dynamic); N]) -> Self {
+    pub(super) fn holding<'a>(fields: Value, values: impl IntoIterator<Item = (&'a str, Dynamic)>) -> Self {
         let fields = match fields {
             Value::Object(map) => map,
             other => Map::from_iter([("value".to_owned(), other)]),
@@ -123,10 +123,10 @@ pub(super) fn unanswered(site: &Site, effect: &str) -> Raise {
 
 type Answer<T> = std::result::Result<T, Box<EvalAltResult>>;
 
-/// What one host of a fan-out came to: `.host .status .ok .changed .value .error`.
+/// What one host or item of a fan-out came to: `.host .status .ok .changed .value .error`.
 #[derive(Debug, Clone)]
 pub struct Result {
-    /// The host's name.
+    /// The host's name, or the item's.
     pub host: String,
     /// How it ended.
     pub verdict: Verdict,
@@ -207,7 +207,7 @@ pub(super) fn register(module: &mut Module) {
 }
 
 /// Every field that some outcome has.
-const FIELDS: [&str; 29] = [
+const FIELDS: [&str; 30] = [
     "ok",
     "code",
     "signal",
@@ -235,6 +235,7 @@ const FIELDS: [&str; 29] = [
     "headers",
     "body",
     "json",
+    "cookies",
     "url",
     "attempts",
 ];

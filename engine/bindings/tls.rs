@@ -190,7 +190,7 @@ const OPTIONS: &[Opt] = &[
     Opt {
         name: "starttls",
         ty: Type::String,
-        doc: "What is spoken in clear before TLS: `smtp`, `imap` or `pop3`.",
+        doc: "What is spoken in clear before TLS: `smtp`, `imap`, `pop3`, `ldap` or `postgres`.",
     },
     Opt {
         name: "alpn",

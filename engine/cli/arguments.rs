@@ -18,6 +18,7 @@ use crate::cli::k8s::K8sOptions;
 use crate::cli::lab::{LabNginxOptions, LabOptions};
 use crate::cli::log::LogOptions;
 use crate::cli::runs::RunsOptions;
+use crate::cli::schedule::ScheduleOptions;
 use crate::cli::secrets::SecretsOptions;
 use crate::cli::serve::ServeOptions;
 use crate::cli::show::ShowOptions;
@@ -114,6 +115,7 @@ pub(crate) enum Verb {
     Db(DbOptions),
     Doctor(DoctorOptions),
     Secrets(SecretsOptions),
+    Schedule(ScheduleOptions),
     Lab(LabOptions),
     LabNginx(LabNginxOptions),
     Serve(ServeOptions),

@@ -165,11 +165,11 @@ fn page(style: Style, binding: &Binding, signature: &Signature) -> String {
     if let Some(performs) = signature.performs {
         let _ = writeln!(
             text,
-            "{} {}, of kind {}: needs \"{}\"",
+            "{} {}, of kind {}{}",
             style.bold("effect"),
             performs.effect,
             performs.kind,
-            need(signature).unwrap_or_default(),
+            need(signature).map(|need| format!(": needs \"{need}\"")).unwrap_or_default(),
         );
     }
     let _ = writeln!(text, "{} {}", style.bold("area"), binding.area);
@@ -208,9 +208,8 @@ fn markdown(modules: &[Module]) -> String {
             }
             let _ = writeln!(text, "\nReturns: {}", signature.returns);
             if let Some(performs) = signature.performs {
-                let need = need(signature).unwrap_or_default();
-                let _ =
-                    writeln!(text, "\nEffect: `{}` ({}); needs `{need}`.", performs.effect, performs.kind);
+                let need = need(signature).map(|need| format!("; needs `{need}`")).unwrap_or_default();
+                let _ = writeln!(text, "\nEffect: `{}` ({}){need}.", performs.effect, performs.kind);
             }
             let _ = writeln!(text, "\n```rhai\n{}\n```", signature.example.trim_end());
         }
@@ -273,11 +272,12 @@ fn library_object(module: &Module, function: &Documented) -> Value {
     })
 }
 
-/// Returns the form of the capability that a function needs.
+/// Returns the form of the capability that a function needs, if it needs one.
 fn need(signature: &Signature) -> Option<String> {
     let performs = signature.performs?;
     Some(match performs.touches {
-        Touches::Nothing => performs.effect.to_owned(),
+        // What concerns only the run itself needs no permission.
+        Touches::Nothing => return None,
         Touches::Host => format!("{}:HOST", performs.effect),
         Touches::HostPath(_) => format!("{}:HOST:PATH", performs.effect),
         Touches::Cluster => format!("{}:CLUSTER/[NAMESPACE/]KIND/NAME", performs.effect),
@@ -317,6 +317,7 @@ fn words(ty: Type) -> &'static str {
         Type::Bool => "`true` or `false`",
         Type::Host => "a host or its name",
         Type::Hosts => "a host, or an array of hosts",
+        Type::Items => "an array of hosts, or of maps with a `name`",
         Type::Pattern => "a pattern of the inventory",
         Type::Command => "an array of exact words, or a string for the remote shell",
         Type::Duration => "a length of time: `\"90s\"`, `\"5m\"`, or seconds",

@@ -25,6 +25,7 @@ mod out;
 mod problem;
 mod run;
 mod runs;
+mod schedule;
 mod secrets;
 mod serve;
 mod show;
@@ -131,6 +132,7 @@ pub fn main() -> ExitCode {
         Verb::Db(options) => db::db(&context, &options),
         Verb::Doctor(_) => Ok(doctor::doctor(&context)),
         Verb::Secrets(options) => secrets::secrets(&context, &options),
+        Verb::Schedule(options) => schedule::schedule(&context, &options),
         Verb::Lab(options) => lab::lab(&context, &options),
         Verb::LabNginx(options) => Ok(lab::nginx(&options)),
         Verb::Serve(options) => serve::serve(&context, &options),

@@ -4,6 +4,7 @@ mod api;
 mod gitlab;
 mod k8s;
 mod probes;
+mod secrets;
 
 use std::fmt::Display;
 use std::sync::Arc;

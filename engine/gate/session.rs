@@ -12,7 +12,6 @@ use crate::gate::permit::invalid;
 use crate::gate::{Halt, Stop};
 use crate::model::address::Branch;
 use crate::model::event::{Event, Level, Request, Site, Verdict};
-use crate::model::inventory::Host;
 
 /// A clean-up that waits for the end of its branch; the body belongs to the script engine.
 #[derive(Clone)]
@@ -44,7 +43,7 @@ pub struct Session(Arc<Thread>);
 struct Thread {
     gate: Arc<Gate>,
     branch: Branch,
-    host: Option<Arc<Host>>,
+    is_arm: bool,
     parent: Option<Session>,
     next: AtomicU32,
     notes: AtomicU32,
@@ -57,14 +56,14 @@ struct Thread {
 impl Session {
     /// Returns the session of the script's own thread.
     pub fn root(gate: Arc<Gate>) -> Self {
-        Self::thread(gate, Branch::root(), None, None)
+        Self::thread(gate, Branch::root(), false, None)
     }
 
-    fn thread(gate: Arc<Gate>, branch: Branch, host: Option<Arc<Host>>, parent: Option<Session>) -> Self {
+    fn thread(gate: Arc<Gate>, branch: Branch, is_arm: bool, parent: Option<Session>) -> Self {
         Self(Arc::new(Thread {
             gate,
             branch,
-            host,
+            is_arm,
             parent,
             next: AtomicU32::new(1),
             notes: AtomicU32::new(0),
@@ -85,9 +84,9 @@ impl Session {
         &self.0.branch
     }
 
-    /// Returns the host of the fan-out's arm that this thread runs in.
-    pub fn host(&self) -> Option<&Arc<Host>> {
-        self.0.host.as_ref()
+    /// Whether this thread runs in the arm of a fan-out.
+    pub fn is_arm(&self) -> bool {
+        self.0.is_arm
     }
 
     /// Takes the next number of this branch: for an effect or a fan-out.
@@ -95,15 +94,15 @@ impl Session {
         self.0.next.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Returns the session for one arm of the fan-out with this number.
-    pub fn arm(&self, number: u32, label: &str, host: Option<Arc<Host>>) -> Self {
-        Self::thread(self.0.gate.clone(), self.0.branch.arm(number, label), host, Some(self.clone()))
+    /// Returns the session for the arm with this label of the fan-out with this number.
+    pub fn arm(&self, number: u32, label: &str) -> Self {
+        Self::thread(self.0.gate.clone(), self.0.branch.arm(number, label), true, Some(self.clone()))
     }
 
     /// Returns the session in which a registered clean-up runs.
     pub fn clean_up(&self, deferred: &Deferred) -> Self {
         let branch = self.0.branch.deferred(deferred.number);
-        Self::thread(self.0.gate.clone(), branch, self.0.host.clone(), Some(self.clone()))
+        Self::thread(self.0.gate.clone(), branch, self.0.is_arm, Some(self.clone()))
     }
 
     /// Registers a clean-up for the end of this branch.

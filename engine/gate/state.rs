@@ -148,8 +148,7 @@ impl Gate {
     /// Reads a secret and makes sure that it is replaced from here on.
     pub(super) async fn secret(&self, name: &SecretName) -> Result<Secret, Failure> {
         if self.replay {
-            // A replay has no network and no vault: the placeholder is what the log would show.
-            return Ok(Secret::new(name.clone(), format!("«secret:{name}»").into_bytes()));
+            return Ok(Secret::placeholder(name.clone()));
         }
         let failed = |message: String| Failure { kind: "secret".to_owned(), ..invalid(message) };
         // Taken here: only this thread knows whether it cleans up.

@@ -45,10 +45,14 @@ pub struct Passwords {
 
 /// All of them, running; they end with this value.
 pub struct Appliances {
-    _npm: Npm,
-    _proxmox: Proxmox,
-    _synology: Synology,
-    _unifi: Unifi,
+    /// Nginx Proxy Manager.
+    pub npm: Npm,
+    /// A node of Proxmox VE.
+    pub proxmox: Proxmox,
+    /// A DSM.
+    pub synology: Synology,
+    /// A console.
+    pub unifi: Unifi,
 }
 
 const USER: &str = "nlrun";
@@ -83,7 +87,7 @@ impl Appliances {
         let mut config = unifi::Config::new(own());
         config.at = at(ports.unifi);
         config.login = (USER.to_owned(), passwords.unifi.clone());
-        Ok(Self { _npm: npm, _proxmox: proxmox, _synology: synology, _unifi: Unifi::start(config)? })
+        Ok(Self { npm, proxmox, synology, unifi: Unifi::start(config)? })
     }
 }
 

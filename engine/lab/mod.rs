@@ -13,6 +13,7 @@ mod ssh;
 mod tls;
 mod world;
 
+pub use appliances::Appliances;
 pub use bao::Bao;
 pub use folder::{Folder, FolderError};
 pub use world::{Lab, LabError, MOST_HOSTS, Place, Wanted, hold};

@@ -159,6 +159,11 @@ impl Lab {
         self.without_hosts.as_deref()
     }
 
+    /// Returns the programs and devices with an API.
+    pub fn appliances(&self) -> Option<&Appliances> {
+        self.appliances.as_ref()
+    }
+
     /// Starts a lab; whoever waits for it may connect when this returns.
     pub async fn start(wanted: &Wanted) -> Result<Self, LabError> {
         let mut folder = Folder::open(&wanted.folder)?;
@@ -176,7 +181,7 @@ impl Lab {
         let certificates = lab.certificates()?;
         let passwords = lab.passwords()?;
         let (store, role_id) = lab.store(base, &certificates, &passwords).await?;
-        let appliances = lab.appliances(base, &certificates, &passwords).await?;
+        let appliances = lab.start_appliances(base, &certificates, &passwords).await?;
         lab.endpoints(base, &certificates).await?;
         let client = lab.key("id_ed25519")?.public_key().clone();
         // Once, before the first host starts: a file that is replaced takes along what is mounted on it.
@@ -283,7 +288,7 @@ impl Lab {
     }
 
     /// Starts what has an API, and returns the targets of `certs/sync` for it.
-    async fn appliances(
+    async fn start_appliances(
         &mut self,
         base: u16,
         certificates: &Certificates,

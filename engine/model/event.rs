@@ -301,14 +301,14 @@ pub enum Event {
     BranchBegan {
         /// Its place.
         branch: Branch,
-        /// The host.
+        /// The host's name, or that of the item that the arm is for.
         host: String,
     },
     /// One arm of a fan-out ended.
     BranchEnded {
         /// Its place.
         branch: Branch,
-        /// The host.
+        /// The host's name, or that of the item.
         host: String,
         /// How.
         verdict: Verdict,

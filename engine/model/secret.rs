@@ -85,6 +85,12 @@ impl Secret {
         Self { name, value: Arc::new(Zeroizing::new(value)) }
     }
 
+    /// Makes what stands for a secret in a replay, which has no vault: the text that the log shows in its place.
+    pub fn placeholder(name: SecretName) -> Self {
+        let text = format!("«secret:{name}»");
+        Self::new(name, text.into_bytes())
+    }
+
     /// Returns the name.
     pub fn name(&self) -> &SecretName {
         &self.name

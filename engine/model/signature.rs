@@ -19,6 +19,8 @@ pub enum Type {
     Host,
     /// A host or an array of hosts; with an array the function fans out and returns one result a host.
     Hosts,
+    /// An array of hosts, or of maps with a `name`.
+    Items,
     /// A pattern of the inventory (`web:&nl:!edge-3`).
     Pattern,
     /// A command: an array of exact words, or a string for the remote shell.

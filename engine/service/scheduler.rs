@@ -123,10 +123,10 @@ impl Scheduler {
             let Some(Reverse((_, index))) = self.due.pop() else { break };
             ready.push(index);
             if ready.len() == BATCH {
-                self.decide_all(&schedules, &std::mem::take(&mut ready), now.wall, &mut turn)?;
+                self.decide_or_keep(&schedules, &std::mem::take(&mut ready), now.wall, &mut turn)?;
             }
         }
-        self.decide_all(&schedules, &ready, now.wall, &mut turn)?;
+        self.decide_or_keep(&schedules, &ready, now.wall, &mut turn)?;
         turn.wake = self.due.peek().map(|Reverse((at, _))| *at);
         Ok(turn)
     }
@@ -175,6 +175,21 @@ impl Scheduler {
             }
         }
         Ok(())
+    }
+
+    /// Decides some schedules; where that fails, they are asked again at the next turn.
+    fn decide_or_keep(
+        &mut self,
+        schedules: &Schedules,
+        ready: &[usize],
+        now: Timestamp,
+        turn: &mut Turn,
+    ) -> Result<(), ServiceError> {
+        let decided = self.decide_all(schedules, ready, now, turn);
+        if decided.is_err() {
+            self.due.extend(ready.iter().map(|index| Reverse((now, *index))));
+        }
+        decided
     }
 
     fn decide_all(

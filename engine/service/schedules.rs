@@ -176,7 +176,7 @@ impl Project {
             let schedule = &definition.schedule;
             match self.runbook(&schedule.runbook, self.root()) {
                 Ok(entry) => {
-                    groups.entry((schedule.inventory.as_deref(), entry)).or_default().push(definition)
+                    groups.entry((schedule.inventory.as_deref(), entry)).or_default().push(definition);
                 }
                 Err(error) => {
                     let hint = match &error {

@@ -9,6 +9,8 @@ use crate::x509::{Certificate, Error, PrivateKey};
 
 /// Bytes that are read: a store of all public authorities has a quarter of a MiB.
 pub const MOST: usize = 4 << 20;
+/// The labels of certificates in PEM (RFC 7468, sections 4 and 5.1).
+const CERTIFICATE: [&str; 2] = ["CERTIFICATE", "X509 CERTIFICATE"];
 /// How the first line of every private key in PEM ends.
 const KEY: &[u8] = b"PRIVATE KEY-----";
 /// Bytes of a label that errors repeat.
@@ -57,7 +59,7 @@ impl Bundle {
 
     fn take(&mut self, section: &Section<'_>, passed: &mut Vec<String>) -> Result<(), Error> {
         match section.label.as_str() {
-            "CERTIFICATE" | "X509 CERTIFICATE" => {
+            label if CERTIFICATE.contains(&label) => {
                 self.certificates.push(Certificate::read(&section.decode(SectionKind::Certificate)?)?);
             }
             "ENCRYPTED PRIVATE KEY" => return Err(Error::Encrypted { place: String::new() }),
@@ -191,28 +193,51 @@ pub fn public_halves(bytes: &[u8]) -> Vec<Vec<u8>> {
     keys.unwrap_or_default().into_iter().map(|key| key.public().number().to_vec()).collect()
 }
 
-/// Returns a text without its certificates, which are public: what is left may be secret.
-pub fn without_certificates(bytes: &[u8]) -> Zeroizing<Vec<u8>> {
-    let mut rest = Zeroizing::new(Vec::with_capacity(bytes.len()));
-    let mut is_inside = false;
-    let is_certificate = |label: Option<String>| label.is_some_and(|label| label.ends_with("CERTIFICATE"));
+/// Returns what stands in a text beside its certificates, in pieces: certificates are public, and the rest may be secret.
+///
+/// Only what is a certificate counts as one: what else stands in a section of that name, or in one without an end, may be anything.
+/// One that is DER, or base64 as a whole, has nothing beside it.
+pub fn beside_certificates(bytes: &[u8]) -> Vec<&[u8]> {
+    if bytes.first() == Some(&0x30) && is_certificate(bytes) {
+        return Vec::new();
+    }
+    if let Some(inner) = unwrapped(bytes)
+        && beside_certificates(&inner).is_empty()
+    {
+        return Vec::new();
+    }
+    let mut pieces = Vec::new();
+    let (mut from, mut begin, mut at) = (0, None, 0);
     for line in bytes.split_inclusive(|byte| *byte == b'\n') {
         let text = line.trim_ascii();
-        is_inside |= is_certificate(marker(text, b"-----BEGIN "));
-        if !is_inside {
-            rest.extend_from_slice(line);
+        if marker(text, b"-----BEGIN ").is_some_and(|label| CERTIFICATE.contains(&label.as_str())) {
+            begin = Some(at);
         }
-        // Whatever else ends, or begins, ends it, too: a damaged certificate must not hide the key behind it.
-        if marker(text, b"-----END ").is_some() {
-            is_inside = false;
-        } else if is_inside
-            && marker(text, b"-----BEGIN ").is_some_and(|label| !label.ends_with("CERTIFICATE"))
+        at += line.len();
+        if let Some(start) = begin
+            && marker(text, b"-----END ").is_some()
         {
-            is_inside = false;
-            rest.extend_from_slice(line);
+            begin = None;
+            if is_section(&bytes[start..at]) {
+                pieces.push(&bytes[from..start]);
+                from = at;
+            }
         }
     }
-    rest
+    pieces.push(&bytes[from..]);
+    pieces.retain(|piece| !piece.trim_ascii().is_empty());
+    pieces
+}
+
+/// Whether a section in PEM holds a certificate and nothing else.
+fn is_section(pem: &[u8]) -> bool {
+    let der = sections(pem).ok().and_then(|sections| sections.first()?.decode(SectionKind::Certificate).ok());
+    der.is_some_and(|der| is_certificate(&der))
+}
+
+/// Whether bytes are a certificate from the first to the last.
+fn is_certificate(der: &[u8]) -> bool {
+    Certificate::read(der).is_ok_and(|certificate| certificate.der.len() == der.len())
 }
 
 /// Reads the label of a line that begins or ends a section.
@@ -283,22 +308,42 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_certificate_is_left() {
-        let (cert, key) = (
-            "-----BEGIN CERTIFICATE-----\nQUFB\n-----END CERTIFICATE-----\n",
-            "-----BEGIN PRIVATE KEY-----\nS0VZ\n-----END PRIVATE KEY-----\n",
-        );
-        let cut = "-----BEGIN CERTIFICATE-----\nQUFB\n";
-        for (text, expected) in [
-            (cert.to_owned(), String::new()),
-            (format!("{cert}{key}{cert}"), key.to_owned()),
-            (format!("{key}{cert}"), key.to_owned()),
-            (format!("{cut}{key}"), key.to_owned()),
-            (format!("{cert}{key}").replace('\n', "\r\n"), key.replace('\n', "\r\n")),
-            ("hunter2".to_owned(), "hunter2".to_owned()),
-            (String::new(), String::new()),
-        ] {
-            assert_eq!(without_certificates(text.as_bytes()).as_slice(), expected.as_bytes(), "{text}");
+    fn what_stands_beside_certificates_is_left() {
+        let pair = |name: &str| {
+            let made = rcgen::generate_simple_self_signed([name.to_owned()]).unwrap();
+            (made.cert.pem(), made.signing_key.serialize_pem())
+        };
+        let ((one, key), (two, _)) = (pair("one.example.com"), pair("two.example.com"));
+        let der =
+            STANDARD.decode(one.lines().filter(|line| !line.starts_with('-')).collect::<String>()).unwrap();
+        let cut = one.split("-----END").next().unwrap();
+        let fake = "-----BEGIN CERTIFICATE-----\naHVudGVyMmh1bnRlcjI=\n-----END CERTIFICATE-----\n";
+        let longer = crate::x509::pem(&[&der[..], b"hunter2"].concat());
+        let cases: Vec<(Vec<u8>, Vec<&str>)> = vec![
+            (one.clone().into(), vec![]),
+            (format!("\n{one}{two}\r\n").into(), vec![]),
+            (one.replace('\n', "\r\n").into(), vec![]),
+            (der.clone(), vec![]),
+            (STANDARD.encode(&der).into(), vec![]),
+            (STANDARD.encode(format!("{one}{two}")).into(), vec![]),
+            (format!("{one}{key}{two}").into(), vec![&key]),
+            (format!("before\n{one}{key}").into(), vec!["before\n", &key]),
+            (format!("{one} {two}hunter2").into(), vec!["hunter2"]),
+            // What only looks like a certificate may be anything.
+            (format!("{cut}{key}{two}").into(), vec![cut, &key]),
+            (fake.into(), vec![fake]),
+            (longer.clone().into(), vec![&longer]),
+            (cut.into(), vec![cut]),
+            ("hunter2".into(), vec!["hunter2"]),
+            (Vec::new(), vec![]),
+        ];
+        for (bytes, expected) in cases {
+            let found = beside_certificates(&bytes);
+            let found: Vec<&str> = found.iter().map(|piece| std::str::from_utf8(piece).unwrap()).collect();
+            assert_eq!(found.concat(), expected.concat(), "{}", String::from_utf8_lossy(&bytes));
+        }
+        for hidden in [[&der[..], b"x"].concat(), STANDARD.encode(format!("{one}{key}")).into()] {
+            assert_eq!(beside_certificates(&hidden), [&hidden[..]]);
         }
     }
 

@@ -16,7 +16,7 @@ mod signature;
 
 use base16ct::lower::encode_string as hex;
 
-pub use bundle::{Bundle, MOST, public_halves, without_certificates};
+pub use bundle::{Bundle, MOST, beside_certificates, public_halves};
 pub use certificate::Certificate;
 pub use check::{Expected, Finding, Severity, check};
 pub use curve::Curve;

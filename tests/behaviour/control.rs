@@ -205,6 +205,103 @@ fn who_was_left_out_stays_left_out_when_the_run_is_resumed() {
 }
 
 #[test]
+fn each_goes_through_named_items_as_through_hosts() {
+    let body = r#"
+        let items = [
+            #{ name: "one [a/b]", at: "h1", word: "first" }, #{ name: "two", at: "h2", word: "second" },
+            #{ name: "bad", at: "h1", word: "third" }, #{ name: "off", at: "h1", word: "" },
+        ];
+        let results = each(items, #{ parallel: 2 }, |item| {
+            if item.word == "" { skip_host("not today") }
+            if item.name == "bad" { fail("no good") }
+            ssh_exec(item.at, `echo ${item.word} >> done`);
+            warn("told");
+            item.word.len()
+        });
+        for r in results { print(`${r.host}: ${r.status} ${r.value} ${r.error?.message}`) }"#;
+    let project = project(body);
+    let output = call(&project, ["run", "course"]).ends(4);
+    for words in [
+        "one [a/b]: changed 5",
+        "two: changed 6",
+        "bad: failed  no good",
+        "off: skipped  not today",
+        "two | warning: told",
+    ] {
+        assert!(output.stdout.contains(words), "{words}\n{}", output.stdout);
+    }
+    assert!(output.stderr.contains("failed: bad"), "{}", output.stderr);
+    assert_eq!(ledger(&project).len(), 2);
+    let store = store(&project);
+    let mut addresses: Vec<String> = events(&store, 1)
+        .into_iter()
+        .filter_map(|event| match event {
+            Event::Intent { address, .. } => Some(address.to_string()),
+            _ => None,
+        })
+        .collect();
+    addresses.sort();
+    assert_eq!(addresses, ["1[one _a_b_]/1", "1[two]/1"]);
+    let summary = store.reader().unwrap().run(RunId(1)).unwrap().summary;
+    assert_eq!((summary.hosts["two"], summary.hosts["bad"]), (Verdict::Changed, Verdict::Failed));
+    let found = call(&project, ["log", "1", "--host", "two"]).success().stdout;
+    assert!(found.contains("two | warning: told") && !found.contains("one"), "{found}");
+    assert_eq!(call(&project, ["replay", "1"]).ends(4).stdout.matches("two: changed 6").count(), 1);
+
+    for (items, code, words) in [
+        ("[#{ name: \"x\" }, #{ name: \"x\" }]", 1, "goes through `x` twice"),
+        ("[#{ name: \"a/b\" }, #{ name: \"a_b\" }]", 1, "goes through `a_b` twice"),
+        ("[\"h1\", #{ name: \"h1\" }]", 1, "goes through `h1` twice"),
+        ("[#{ host: \"h1\" }]", 1, "wants a text as `name` of each map"),
+        ("[#{ name: \"x\", at: true }]", 1, "a text, a number or a host at the key that `in_turn` names"),
+        ("[7]", 1, "a host"),
+        ("\"h1\"", 64, "an array of hosts, or of maps with a `name`"),
+    ] {
+        let text =
+            format!("each({items}, #{{ in_turn: \"at\" }}, |item| ssh_exec(\"h1\", \"echo act >> done\"));");
+        let project = super::control::project(&text);
+        let output = call(&project, ["run", "course"]).ends(code);
+        assert!(output.stderr.contains(words), "{items}\n{}", output.stderr);
+        assert!(ledger(&project).is_empty(), "{items}");
+    }
+    let project = super::control::project("ssh_exec([\"h1\", \"h2\", \"h1\"], \"echo act >> done\");");
+    let output = call(&project, ["run", "course"]).ends(1);
+    assert!(output.stderr.contains("`ssh_exec` goes through `h1` twice"), "{}", output.stderr);
+    assert!(ledger(&project).is_empty());
+}
+
+#[test]
+fn what_goes_in_turn_is_never_at_work_at_once_and_the_others_are() {
+    let inventory = "hosts:\n  a1: {transport: local, vars: {rack: a}}\n  a2: {transport: local, vars: {rack: a}}\n  \
+                     b1: {transport: local, vars: {rack: b}}\n  b2: {transport: local, vars: {rack: b}}\n  \
+                     c1: {transport: local}\n  other: {transport: local}\n\
+                     groups:\n  all_racks: {hosts: [a1, a2, b1, b2, c1]}\n";
+    let named = "[#{ name: \"a1\", rack: \"a\" }, #{ name: \"a2\", rack: \"a\" }, #{ name: \"b1\", rack: \"b\" }, \
+                 #{ name: \"b2\", rack: \"b\" }, #{ name: \"c1\" }]";
+    for over in ["hosts(\"all_racks\")", named] {
+        // The first ends only when all others but the second of its rack have ended.
+        let text = format!(
+            r#"const NEEDS = ["ssh.exec"];
+            let results = each({over}, #{{ parallel: 5, in_turn: "rack" }}, |h| {{
+                let rack = h.name.sub_string(0, 1);
+                ssh_exec("other", `mkdir at-${{rack}} || exit 9
+                    if test ${{h.name}} = a1; then until grep -q b2 done && grep -q c1 done; do sleep 0.01; done; fi
+                    echo ${{h.name}} >> done; rmdir at-${{rack}}`);
+            }});
+            for r in results {{ print(`${{r.host}} ${{r.status}}`) }}"#
+        );
+        let project = Project::new().inventory(inventory).runbook("course", &text).file("done", "");
+        let output = call(&project, ["run", "course"]).success();
+        let told: Vec<&str> = output.stdout.lines().filter(|line| line.ends_with(" changed")).collect();
+        assert_eq!(told, ["a1 changed", "a2 changed", "b1 changed", "b2 changed", "c1 changed"], "{over}");
+        let order = order(&project);
+        assert_eq!(&order[3..], ["a1", "a2"], "{over}");
+        let place = |name: &str| order.iter().position(|line| line == name);
+        assert!(place("b1") < place("b2"), "{order:?}");
+    }
+}
+
+#[test]
 fn now_and_random_stay_what_they_were_when_the_run_is_resumed() {
     let body = r#"
         let seen = `${now().ms} ${random(1000000000)} ${random(1000000000)}`;

@@ -8,7 +8,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use super::{call, finish, store, verified};
 use crate::support::project::{Output, Project, until};
-use crate::support::web::{Nginx, Web, hold, reply};
+use crate::support::web::{Nginx, Web, hold, reply, tunnel};
 
 fn project(body: &str) -> Project {
     Project::new().runbook("asks", &format!("const NEEDS = [\"http.*:**\"];\n{body}"))
@@ -363,4 +363,154 @@ fn the_proxy_of_the_environment_is_asked_unless_an_address_is_given() {
     assert!(output.stdout.contains("proxy") && output.stdout.contains("server"), "{}", output.stdout);
     shows(&proxy.requests()[0], "GET http://nowhere.invalid/x HTTP/1.1");
     shows(&own.requests()[0], "host: nowhere.invalid");
+}
+
+#[test]
+fn a_proxy_gets_a_tunnel_for_tls_and_sees_nothing_of_what_goes_through() {
+    let Some(nginx) = Nginx::start() else { return };
+    let [tls, _, other, _] = nginx.ports;
+    let text = |url: &str, options: &str| {
+        format!(
+            "const NEEDS = [\"http.*:**\", \"secret.read\"];
+             try {{ print(http_get(\"{url}\", #{{ bearer: secret(\"api\"), {options} }}).json.name) }}
+             catch (e) {{ print(`${{e.kind}} ${{e.cause}} ${{e.message}}`) }}"
+        )
+    };
+    let asks = |proxy: &str, url: &str, options: &str, more: &[(&str, &str)]| {
+        let mut project = Project::new()
+            .runbook("asks", &text(url, options))
+            .file("ca.pem", &nginx.authority())
+            .variable("NLRUN_SECRET_API", "correct horse")
+            .variable("https_proxy", proxy);
+        for (name, value) in more {
+            project = project.variable(name, value);
+        }
+        call(&project, ["run", "asks"]).success().stdout
+    };
+    let url = "https://api.example.com/info";
+    for host in ["127.0.0.1", "[::1]"] {
+        if host == "[::1]" && std::net::TcpListener::bind("[::1]:0").is_err() {
+            eprintln!("skipped: this machine has no IPv6");
+            continue;
+        }
+        let proxy = tunnel(host, tls);
+        // The name is for the proxy to find, and its certificate is held against the same authorities as ever.
+        shows(&asks(&proxy.url(""), url, "ca: \"ca.pem\"", &[]), "api.example.com");
+        shows(&asks(&proxy.url(""), url, "", &[]), "tls unknown_issuer");
+        let seen = proxy.requests().concat();
+        shows(&seen, "CONNECT api.example.com:443 HTTP/1.1");
+        assert!(!seen.contains("correct horse") && !seen.contains("/info"), "{seen}");
+    }
+    let proxy = tunnel("127.0.0.1", other);
+    shows(&asks(&proxy.url(""), url, "ca: \"ca.pem\"", &[]), "tls name_mismatch");
+    // Addresses of version 6 go through it in brackets.
+    let pin = format!("pin: \"{}\"", nginx.pin("other"));
+    asks(&proxy.url(""), "https://[2001:db8::7]:8443/info", &pin, &[]);
+    shows(&proxy.requests().concat(), "CONNECT [2001:db8::7]:8443 HTTP/1.1");
+
+    // What is excepted does not pass it: by name, and by an address of version 6.
+    let count = proxy.requests().len();
+    let near = format!("https://localhost:{tls}/info");
+    shows(
+        &asks(&proxy.url(""), &near, "ca: \"ca.pem\"", &[("no_proxy", "localhost,[::1],::1")]),
+        "localhost",
+    );
+    let [closed] = crate::support::sshd::free_ports();
+    let here = asks(&proxy.url(""), &format!("https://[::1]:{closed}/x"), "", &[("no_proxy", "::1")]);
+    assert!(here.starts_with("refused") || here.starts_with("unreachable"), "{here}");
+    assert_eq!(proxy.requests().len(), count);
+
+    let refusing = Web::says("407 Proxy Authentication Required", "who are you?");
+    let said = asks(&refusing.url(""), url, "ca: \"ca.pem\"", &[]);
+    shows(&said, "unreachable");
+    shows(&said, "proxy");
+    let [closed] = crate::support::sshd::free_ports();
+    shows(&asks(&format!("http://127.0.0.1:{closed}"), url, "", &[]), "refused");
+}
+
+#[test]
+fn what_is_no_text_comes_as_bytes() {
+    let packed: Vec<u8> = (0..=255).cycle().take(70_000).collect();
+    let sent = packed.clone();
+    let web = Web::start(move |_, _, stream| {
+        reply(stream, "200 OK", "Content-Type: application/octet-stream\r\n", &sent);
+    });
+    let target = tempfile::tempdir().unwrap();
+    let path = target.path().join("backup").display().to_string();
+    let body = format!(
+        "let a = http_get(\"{}\", #{{ bytes: true }}); print(`${{a.body.len()}} ${{a.json.type_of()}}`);
+         artifact(\"backup\", a.body); file_put(\"localhost\", \"{path}\", a.body);",
+        web.url("/")
+    );
+    let project = Project::new()
+        .runbook("asks", &format!("const NEEDS = [\"http.*:**\", \"file.put:localhost:/**\"];\n{body}"));
+    shows(&call(&project, ["run", "asks"]).success().stdout, "70000 ()");
+    assert_eq!(std::fs::read(&path).unwrap(), packed);
+    let kept = project.command(["show", "1", "--artifact", "backup"]).output().unwrap();
+    assert_eq!(kept.stdout, packed);
+    drop(web);
+    shows(&call(&project, ["replay", "1"]).success().stdout, "70000 ()");
+    let both = "http_get(\"http://127.0.0.1:9/\", #{ bytes: true, secrets: [\"/x\"] });";
+    shows(&run(both).ends(1).stderr, "leave `bytes` out");
+}
+
+/// An appliance as many are: a form with a token, a login that answers with a redirect, a session that moves.
+fn appliance() -> Web {
+    Web::start(|request, _, stream| {
+        let cookie = request.lines().find_map(|line| line.strip_prefix("cookie: ")).unwrap_or_default();
+        let (status, set) = match (request.split(' ').nth(1).unwrap(), cookie) {
+            ("/form", "") => {
+                ("200 OK", "Set-Cookie: pre=0123456789abcdef-first; Path=/\r\nSet-Cookie: lang=en\r\n")
+            }
+            ("/login", "pre=0123456789abcdef-first; lang=en")
+                if request.ends_with("password=correct+horse") =>
+            {
+                (
+                    "302 Found",
+                    "Location: /home\r\nSet-Cookie: sid=0123456789abcdef-second; HttpOnly\r\nSet-Cookie: pre=; Max-Age=0\r\n",
+                )
+            }
+            ("/home", "lang=en; sid=0123456789abcdef-second") => ("200 OK", ""),
+            ("/logout", "lang=en; sid=0123456789abcdef-second") => {
+                ("200 OK", "Set-Cookie: sid=x; Expires=Thu, 01 Jan 1970 00:00:00 GMT\r\n")
+            }
+            _ => ("403 Forbidden", ""),
+        };
+        // Some repeat what they were sent.
+        reply(stream, status, set, format!("hello {cookie}").as_bytes());
+    })
+}
+
+const SESSION: &str = "let s = http_get(\"AT/form\", #{ cookies: true }).cookies;
+    let login = #{ password: secret(\"api\") };
+    s = http_read(\"POST\", \"AT/login\", #{ form: login, headers: #{ cookie: s }, cookies: true, ok: 302 }).cookies;
+    print(http_get(\"AT/home\", #{ headers: #{ cookie: s } }).body);
+    let left = http_read(\"POST\", \"AT/logout\", #{ headers: #{ cookie: s }, cookies: true }).cookies;
+    try { http_get(\"AT/home\", #{ headers: #{ cookie: left } }) } catch (e) { print(e.status) }";
+
+#[test]
+fn a_session_is_kept_by_a_secret_and_never_recorded() {
+    let web = appliance();
+    let text = SESSION.replace("AT/", &web.url("/"));
+    let text = format!("const NEEDS = [\"http.*:**\", \"secret.read\"];\n{text}");
+    let project = Project::new().runbook("asks", &text).variable("NLRUN_SECRET_API", "correct horse");
+    let output = call(&project, ["run", "asks"]).success();
+    shows(&output.stdout, "403");
+    let events = call(&project, ["log", "1", "--json"]).success().stdout;
+    for text in [&output.stdout, &output.stderr, &events] {
+        assert!(!text.contains("0123456789abcdef"), "{text}");
+    }
+    assert!(!std::fs::read(project.database()).unwrap().windows(16).any(|part| part == b"0123456789abcdef"));
+    let count = web.requests().len();
+    shows(&call(&project, ["replay", "1"]).success().stdout, "403");
+    assert_eq!(web.requests().len(), count);
+
+    // Killed behind the login, the run logs in again when it is resumed; nothing sends the mark of a cookie.
+    for kill in [6, 8, 10] {
+        let mut command = project.command(["run", "asks"]);
+        command.env("NLRUN_TEST_KILL_AFTER", kill.to_string()).stdout(std::process::Stdio::null());
+        assert_eq!(finish(command.spawn().unwrap()).code, -1, "{kill}");
+        shows(&call(&project, ["resume", "last"]).success().stdout, "403");
+    }
+    assert!(!web.requests().concat().contains("secret:"));
 }

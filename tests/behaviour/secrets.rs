@@ -64,7 +64,7 @@ fn leaves_nothing(project: &Project, output: &Output, script: &str) {
     leaves_nothing_of(&[PASSWORD, KEY, COOKIE], project, output, script);
 }
 
-fn leaves_nothing_of(values: &[&str], project: &Project, output: &Output, script: &str) {
+pub(super) fn leaves_nothing_of(values: &[&str], project: &Project, output: &Output, script: &str) {
     clean("stdout", output.stdout.as_bytes(), script, values);
     clean("stderr", output.stderr.as_bytes(), script, values);
     let mut folders = vec![project.root()];

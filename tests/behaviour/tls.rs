@@ -127,7 +127,10 @@ fn a_mail_server_is_asked_for_tls_first() {
     shows(&probe(plain.port, "smtp"), "protocol  localhost:");
     shows(&probe(plain.port, "smtp"), "SMTP: the server offers no STARTTLS");
     shows(&probe(mailbox.port, "smtp"), "the server greets with `* OK IMAP4rev1`");
-    shows(&probe(server.port, "ldap"), "STARTTLS is known for `smtp`, `imap` and `pop3`, not for `ldap`");
+    shows(
+        &probe(server.port, "ftp"),
+        "STARTTLS is known for `smtp`, `imap`, `pop3`, `ldap` and `postgres`, not for `ftp`",
+    );
     // Words in clear behind the agreement would count as protected.
     let injected = Odd::start(|stream| {
         let _ = stream.write_all(b"* OK IMAP4rev1\r\n");
@@ -138,6 +141,60 @@ fn a_mail_server_is_asked_for_tls_first() {
     shows(&probe(injected.port, "imap"), "goes on in clear after it agreed to TLS");
     let endless = Odd::start(|stream| while stream.write_all(&[b'x'; 4096]).is_ok() {});
     shows(&probe(endless.port, "pop3"), "more than any greeting has");
+}
+
+#[test]
+fn directories_and_databases_are_asked_for_tls_first() {
+    let forge = certificates();
+    let server = Openssl::start(&forge, &[]);
+    let probe = |port: u16, protocol: &str| {
+        let text =
+            format!("tls_probe(\"localhost\", {port}, #{{ starttls: \"{protocol}\", timeout: \"5s\" }})");
+        comes_to(&text, &["subject", "chain.len()"], &[])
+    };
+    // As OpenLDAP answers; as Active Directory does, with lengths of four bytes and the name of what was asked.
+    let open = b"0\x0c\x02\x01\x01x\x07\x0a\x01\x00\x04\x00\x04\x00".as_slice();
+    let active = b"0\x84\x00\x00\x00(\x02\x01\x01x\x84\x00\x00\x00\x1f\x0a\x01\x00\x04\x00\x04\x00\x8a\x16\
+        1.3.6.1.4.1.1466.20037"
+        .as_slice();
+    for answer in [open, active] {
+        shows(&probe(Odd::directory(answer, server.port).port, "ldap"), "CN=www.example.com|2");
+    }
+    for (answer, expected) in [
+        (
+            b"0\x0e\x02\x01\x01x\x09\x0a\x01\x34\x04\x00\x04\x02no".as_slice(),
+            "protocol  localhost:PORT: protocol: LDAP: the server refuses TLS with result code 52 (unavailable): no",
+        ),
+        (
+            b"0\x0c\x02\x01\x01x\x07\x0a\x01\x02\x04\x00\x04\x00",
+            "the server refuses TLS with result code 2 (protocolError)",
+        ),
+        // Another message behind it, in clear.
+        (
+            b"0\x0c\x02\x01\x01x\x07\x0a\x01\x00\x04\x00\x04\x000\x03\x02\x01\x02",
+            "goes on in clear after it agreed to TLS",
+        ),
+        // The answer to another request, and what is no LDAP.
+        (b"0\x0c\x02\x01\x01a\x07\x0a\x01\x00\x04\x00\x04\x00", "LDAP: the server answers `0\\x0c\\x02"),
+        (
+            b"220 mail.example.com ESMTP ready to go, and more than a header says\r\n",
+            "LDAP: the server answers `220",
+        ),
+    ] {
+        let directory = Odd::directory(answer, server.port);
+        shows(&probe(directory.port, "ldap"), &expected.replace("PORT", &directory.port.to_string()));
+    }
+
+    shows(&probe(Odd::database(b"S", server.port).port, "postgres"), "CN=www.example.com|2");
+    for (answer, expected) in [
+        (b"N".as_slice(), "PostgreSQL: the server offers no TLS"),
+        (b"SSSS", "goes on in clear after it agreed to TLS"),
+        (b"E\x00\x00\x00\x0bSFATAL\x00\x00", "PostgreSQL: the server answers to SSLRequest `E"),
+    ] {
+        shows(&probe(Odd::database(answer, server.port).port, "postgres"), expected);
+    }
+    // Who was not asked in its own language says nothing.
+    shows(&probe(Odd::database(b"S", server.port).port, "ldap"), "lost  ");
 }
 
 #[test]

@@ -16,6 +16,8 @@ suite=bookworm
 included=openssh-server,sudo,iproute2,procps,systemd,systemd-sysv,dbus,libpam-systemd
 # Hosts have no route to a mirror: what runbooks install later comes along with what it depends on.
 installable=(rsync cron snmpd)
+# Servers with certificates, which every host has and none starts: to install them anew for each test takes too long.
+servers=(apache2 docker.io haproxy nginx-light openssl postfix slapd socat stunnel4)
 # For the tree of the rpm hosts, with what these depend on.
 rpm_tools=(dnf dnf-plugins-core rpm createrepo-c)
 
@@ -98,6 +100,7 @@ url=${MIRROR:-$(mirror)}
 mkdir -p "$repo"
 debootstrap --variant=minbase --include=$included $suite "$tree" "$url" >&2
 
+echo 'force-unsafe-io' > "$tree/etc/dpkg/dpkg.cfg.d/fast"
 # Only the way to the mirror is this machine's: the rest of its apt configuration is for its own packages.
 apt-config dump | grep -E '^Acquire::(https?|ftp)::Proxy ' > "$tree/etc/apt/apt.conf.d/10proxy" || true
 cp /etc/hosts /etc/resolv.conf "$tree/etc/"
@@ -109,18 +112,19 @@ mv "$tree"/var/cache/apt/archives/*.deb "$repo/"
 mkdir "$work/rpm"
 in_tree apt-get -qq install -y --no-install-recommends --download-only "${rpm_tools[@]}" >&2
 mv "$tree"/var/cache/apt/archives/*.deb "$work/rpm/"
+printf '#!/bin/sh\nexit 101\n' > "$tree/usr/sbin/policy-rc.d"
+chmod 755 "$tree/usr/sbin/policy-rc.d"
+in_tree apt-get -qq -o Dpkg::Use-Pty=0 install -y --no-install-recommends "${servers[@]}" >&2
+in_tree systemctl --quiet disable apache2 containerd docker.service docker.socket haproxy nginx postfix slapd stunnel4
 build_packages
 index_packages
 
 rm -f "$tree/etc/apt/apt.conf.d/10proxy" "$tree"/etc/apt/sources.list "$tree"/etc/apt/sources.list.d/*
-rm -rf "$tree"/var/lib/apt/lists/* "$tree"/var/cache/apt/*.bin
+rm -rf "$tree"/var/lib/apt/lists/* "$tree"/var/cache/apt/*.bin "$tree"/var/cache/apt/archives/*.deb
 mkdir "$tree/srv/repo"
 mount --bind "$repo" "$tree/srv/repo"
 echo 'deb [trusted=yes] file:/srv/repo ./' > "$tree/etc/apt/sources.list"
-echo 'force-unsafe-io' > "$tree/etc/dpkg/dpkg.cfg.d/fast"
 in_tree apt-get -qq update
-printf '#!/bin/sh\nexit 101\n' > "$tree/usr/sbin/policy-rc.d"
-chmod 755 "$tree/usr/sbin/policy-rc.d"
 in_tree apt-get -qq -o Dpkg::Use-Pty=0 install -y nlrun-demo=1.0 nlrun-held=1.0 nlrun-kernel=1.0 >&2
 in_tree apt-mark hold nlrun-held > /dev/null
 in_tree systemctl --quiet enable nlrun-demo

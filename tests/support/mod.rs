@@ -1,4 +1,4 @@
-//! Builders: a project in a temporary folder, certificates, a terminal, a real `sshd`, a faulty SSH server, HTTP, TLS and DNS
+//! Builders: a project in a temporary folder, certificates, a terminal, a real `sshd`, a faulty SSH server, real Debian hosts, HTTP, TLS and DNS
 //! servers, a Kubernetes cluster.
 pub mod account;
 pub mod bao;
@@ -6,6 +6,7 @@ pub mod certificates;
 pub mod dropbear;
 pub mod faulty;
 pub mod gitlab;
+pub mod hosts;
 pub mod kube;
 pub mod names;
 pub mod origin;

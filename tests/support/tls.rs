@@ -190,6 +190,33 @@ impl Odd {
             }
         })
     }
+
+    /// A directory that goes on with TLS at another port: it knows one request, and gives this answer.
+    pub fn directory(answer: &'static [u8], tls: u16) -> Self {
+        Self::start(move |stream| {
+            // RFC 4511, 4.14.1, byte by byte: message 1, an extended request, the name of StartTLS.
+            let wanted = [b"0\x1d\x02\x01\x01w\x18\x80\x16".as_slice(), b"1.3.6.1.4.1.1466.20037"].concat();
+            agree(stream, &wanted, answer, tls);
+        })
+    }
+
+    /// A database that goes on with TLS at another port where its answer is `S`.
+    pub fn database(answer: &'static [u8], tls: u16) -> Self {
+        Self::start(move |stream| agree(stream, &[0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f], answer, tls))
+    }
+}
+
+/// Reads one request, and passes on what follows when it is the right one.
+fn agree(stream: &mut TcpStream, wanted: &[u8], answer: &[u8], tls: u16) {
+    let mut request = vec![0; wanted.len()];
+    if stream.read_exact(&mut request).is_ok() && request == wanted {
+        // In two pieces, as a network may bring it.
+        let (first, second) = answer.split_at(answer.len() / 2);
+        let _ = stream.write_all(first).and_then(|()| stream.flush());
+        std::thread::yield_now();
+        let _ = stream.write_all(second);
+        relay(stream, tls);
+    }
 }
 
 impl Drop for Odd {
@@ -211,7 +238,7 @@ fn line(stream: &mut TcpStream) -> Option<String> {
 }
 
 /// Passes on what both sides say until they end.
-fn relay(stream: &mut TcpStream, port: u16) {
+pub fn relay(stream: &mut TcpStream, port: u16) {
     let mut there = TcpStream::connect(("127.0.0.1", port)).unwrap();
     let (mut from, mut to) = (stream.try_clone().unwrap(), there.try_clone().unwrap());
     std::thread::spawn(move || {

@@ -24,6 +24,7 @@ use super::sshd::{answers, free_ports};
 pub struct Web {
     /// The loopback port it listens on.
     pub port: u16,
+    host: &'static str,
     requests: Arc<Mutex<Vec<String>>>,
     over: Arc<AtomicBool>,
 }
@@ -31,7 +32,15 @@ pub struct Web {
 impl Web {
     /// Answers every request by a function of the request and its number, from 1; the connection ends after it.
     pub fn start(answer: impl Fn(&str, usize, &mut TcpStream) + Send + Sync + 'static) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        Self::at("127.0.0.1", answer)
+    }
+
+    /// The same at `127.0.0.1` or `[::1]`.
+    pub fn at(
+        host: &'static str,
+        answer: impl Fn(&str, usize, &mut TcpStream) + Send + Sync + 'static,
+    ) -> Self {
+        let listener = TcpListener::bind(format!("{host}:0")).unwrap();
         let port = listener.local_addr().unwrap().port();
         let (requests, over) = (Arc::new(Mutex::new(Vec::new())), Arc::new(AtomicBool::new(false)));
         let (seen, ended, answer) = (requests.clone(), over.clone(), Arc::new(answer));
@@ -54,7 +63,7 @@ impl Web {
                 });
             }
         });
-        Self { port, requests, over }
+        Self { port, host, requests, over }
     }
 
     /// Answers every request with the same text.
@@ -64,7 +73,7 @@ impl Web {
 
     /// The address of a path here.
     pub fn url(&self, path: &str) -> String {
-        format!("http://127.0.0.1:{}{path}", self.port)
+        format!("http://{}:{}{path}", self.host, self.port)
     }
 
     /// Every request so far, as it came.
@@ -76,8 +85,18 @@ impl Web {
 impl Drop for Web {
     fn drop(&mut self) {
         self.over.store(true, Ordering::Relaxed);
-        let _ = TcpStream::connect(("127.0.0.1", self.port));
+        let _ = TcpStream::connect(format!("{}:{}", self.host, self.port));
     }
+}
+
+/// A proxy that leads whoever asks for a tunnel (`CONNECT`) to one port of this machine, and answers nothing else.
+pub fn tunnel(host: &'static str, to: u16) -> Web {
+    Web::at(host, move |request, _, stream| {
+        if request.starts_with("CONNECT ") {
+            let _ = stream.write_all(b"HTTP/1.1 200 Connection established\r\n\r\n");
+            super::tls::relay(stream, to);
+        }
+    })
 }
 
 fn request(stream: &mut TcpStream) -> Option<String> {

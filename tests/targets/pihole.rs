@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use nlrun::lab::http::pihole::{Config, Pihole};
+use serde_json::json;
 
 use super::{Site, hides, synced};
 use crate::behaviour::call;
@@ -41,7 +42,7 @@ impl Drop for Init {
 #[test]
 fn a_file_with_the_key_first_is_served_after_a_restart() {
     let site = Site::new();
-    let project = Project::new();
+    let project = Project::new().variable("NLRUN_SECRET_SITE_TWO", &site.pair("two").key);
     let (file, mark) = (project.path("tls.pem"), project.path("again"));
     let pihole = Arc::new(Pihole::start(Config::new(site.pair("own"), file.clone())).unwrap());
     let _init = Init::watch(pihole.clone(), mark.clone());
@@ -65,7 +66,26 @@ print(`changed=${{done.changed}} ${{done.fingerprint}}`);
     assert!(project.read("tls.pem").starts_with("-----BEGIN PRIVATE KEY-----"));
     synced(&project, false);
     assert_eq!(pihole.state().starts, 2);
-    hides(&project, &[&output], &[site.pair("one").key]);
+
+    // The same from a table.
+    for name in ["sync", "expiry"] {
+        let text =
+            std::fs::read_to_string(format!("{}/runbooks/certs/{name}.rhai", env!("CARGO_MANIFEST_DIR")));
+        project.write(&format!("runbooks/certs/{name}.rhai"), &text.unwrap());
+    }
+    let table = json!({
+        "certificates": { "site": { "certificate": "site.pem", "key": "site/two" } },
+        "targets": [{ "name": "dns", "certificate": "site", "use": "pihole", "host": "localhost", "with": {
+            "path": file.to_string(), "owner": owner, "group": group, "reload": format!("touch '{mark}'"), "served": port,
+        } }],
+    });
+    project.write("certs.json", &table.to_string());
+    site.bring(&project, "two");
+    let synced = call(&project, ["run", "certs/sync"]).success();
+    site.serves(pihole.address, "localhost", "two");
+    let seen = call(&project, ["run", "certs/expiry"]).success();
+    assert_eq!(seen.stdout.matches(" ok ").count(), 2, "{seen:?}");
+    hides(&project, &[&output, &synced, &seen], &["one", "two"].map(|name| site.pair(name).key));
 }
 
 #[test]

@@ -15,6 +15,7 @@ use super::keys::Keys;
 use super::place::{Found, Holds, Part};
 use super::wanted::Wanted;
 use crate::bindings::http::trusted_by;
+use crate::bindings::retry::{Again, Tries};
 use crate::bindings::value::SecretValue;
 use crate::bindings::wait::poll;
 use crate::bindings::{Call, Raise};
@@ -31,7 +32,7 @@ use crate::x509::{Certificate, Order, pem};
 
 /// How long one request may take, unless `timeout` says otherwise: a large nginx takes its time to reload.
 const TIMEOUT: Duration = Duration::from_secs(120);
-/// How often a request is sent at most, and how long it rests between.
+/// How often a request is sent at most, and how long it rests after the first time; that doubles.
 const TRIES: u32 = 3;
 const DELAY: Duration = Duration::from_secs(10);
 /// How long a server may take until it shows what it was given.
@@ -168,28 +169,28 @@ pub(super) struct Client<'a> {
 impl Client<'_> {
     /// Asks, and asks again where that can do no harm.
     pub(super) async fn ask(&self, ask: &Ask) -> Result<Reply, Failure> {
-        let mut tries = 1;
+        let limit = self.api.timeout.saturating_mul(self.api.tries);
+        let mut tries = Tries::new(self.permit, self.api.tries, self.api.delay, limit);
         loop {
             let tried = self.once(ask).await;
-            let is_to_be_repeated = match &tried {
-                Ok(reply) => ask.is_safe_twice && matches!(reply.status, 429 | 502 | 503 | 504),
-                Err(failure) => match failure.kind.as_str() {
-                    // Nothing was sent.
-                    "unreachable" | "refused" => true,
-                    "lost" | "timed_out" => ask.is_safe_twice,
-                    _ => false,
-                },
+            let again = match &tried {
+                Ok(reply) if ask.is_safe_twice && matches!(reply.status, 429 | 502 | 503 | 504) => {
+                    Some(Again::answered(reply.status, reply.header("retry-after")))
+                }
+                Ok(_) => None,
+                Err(failure) => {
+                    let is_safe = match failure.kind.as_str() {
+                        // Nothing was sent.
+                        "unreachable" | "refused" => true,
+                        "lost" | "timed_out" => ask.is_safe_twice,
+                        _ => false,
+                    };
+                    is_safe.then(|| Again::failed(failure))
+                }
             };
-            if !is_to_be_repeated || tries == self.api.tries {
-                return tried.map_err(|mut failure| {
-                    if tries > 1 {
-                        failure.message.push_str(&format!(" (try {tries})"));
-                    }
-                    failure
-                });
+            if !tries.wait(again).await? {
+                return tried.map_err(|failure| tries.told(failure));
             }
-            tries += 1;
-            self.permit.sleep(self.api.delay).await?;
         }
     }
 

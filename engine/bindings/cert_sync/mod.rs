@@ -24,7 +24,7 @@ use self::sync::Sync;
 use self::synology::Synology;
 use self::unifi::Unifi;
 use self::wanted::Wanted;
-use crate::bindings::cert_load::Source;
+use crate::bindings::cert_load::ready;
 use crate::bindings::outcome::unanswered;
 use crate::bindings::{Call, Raise};
 use crate::gate::permit::invalid;
@@ -36,11 +36,10 @@ use crate::model::nearest::did_you_mean;
 const KINDS: &[&str] = &[Files::KIND, Npm::KIND, Proxmox::KIND, Synology::KIND, Unifi::KIND];
 
 pub(super) fn cert_sync(call: &mut Call<'_>) -> Result<Dynamic, Raise> {
-    let source = Source::read(&call.value(0), call.name())?;
     let target = call.value(1);
     let wrong = || call.wrong(1, "a map that says where, such as `certs::nginx(…)` makes it,", &target);
     let map = target.clone().try_cast::<Map>().ok_or_else(wrong)?;
-    let wanted = Wanted::new(&source, call.session.gate().replay)?;
+    let wanted = Wanted::new(&ready(call, &call.value(0))?, call.session.gate().replay)?;
     let kind = map.get("kind").cloned().and_then(|kind| kind.into_string().ok()).unwrap_or_default();
     let mut keys = Keys::new(format!("a target of kind `{kind}`"), map);
     keys.value("kind");

@@ -8,10 +8,10 @@ use serde::{Serialize, Serializer};
 use zeroize::Zeroizing;
 
 use super::place::{day, short};
-use crate::bindings::cert_load::Source;
+use crate::bindings::cert_load::Ready;
 use crate::gate::permit::invalid;
 use crate::model::event::Failure;
-use crate::x509::{self, Expected, Finding, Order, Pair, Severity};
+use crate::x509::{self, Bundle, Expected, Finding, Order, Pair, Severity};
 
 /// What clients mind whatever the order of the certificates was: they are written in the right one.
 const SORTED: [&str; 4] = ["leaf_not_first", "order", "duplicate", "foreign"];
@@ -24,9 +24,12 @@ pub(super) struct Wanted {
 }
 
 impl Wanted {
-    /// Puts together what a script gave.
-    pub(super) fn new(source: &Source, is_replay: bool) -> Result<Self, Failure> {
-        Ok(Self { pair: source.pair("cert_sync", is_replay)? })
+    /// Puts together what a script gave; a replay does without the key.
+    pub(super) fn new(ready: &Ready, is_replay: bool) -> Result<Self, Failure> {
+        let key = |bytes: &[u8]| Bundle::read(bytes).and_then(Bundle::key);
+        let key = if is_replay { Ok(None) } else { key(ready.key.expose()).map(Some) };
+        let pair = Bundle::read(ready.certificate.as_bytes()).and_then(|bundle| Pair::of(bundle, key?));
+        Ok(Self { pair: pair.map_err(|error| refused(&error.to_string()))? })
     }
 
     /// Returns the leaf's fingerprint: SHA-256 in lower-case hexadecimal.

@@ -6,6 +6,7 @@ use rhai::Dynamic;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::cookies::{after, values};
 use super::request::Request;
 use crate::bindings::value::{SecretValue, to_dynamic};
 use crate::bindings::{Outcome, Raise};
@@ -16,7 +17,7 @@ use crate::model::secret::{Secret, SecretName};
 use crate::world::http::{Reply, status_words};
 
 /// The recorded answer; its body is kept beside the events.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Answer {
     pub(super) status: u16,
     /// Where it came from after redirects: without query.
@@ -27,9 +28,18 @@ pub(super) struct Answer {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) again: Vec<String>,
     pub(super) body: Captured,
+    /// What to send as `Cookie` from here on; never recorded.
+    #[serde(skip)]
+    cookies: Option<Secret>,
 }
 
 impl Answer {
+    /// Makes what a plan may assume.
+    pub(super) fn assumed(status: u16, url: String, data: Vec<u8>) -> Self {
+        let body = Captured { bytes: data.len() as u64, truncated: false, data };
+        Self { status, url, headers: BTreeMap::new(), ms: 0, again: Vec::new(), body, cookies: None }
+    }
+
     /// Takes a reply: learns its secrets, and only then keeps its body.
     pub(super) async fn keep(
         permit: &Permit<'_>,
@@ -46,9 +56,10 @@ impl Answer {
                 }
             }
         }
+        let cookies = if request.wants_cookies { cookies(permit, request, &reply)? } else { None };
         permit.keep("out", &reply.body).await?;
         let mut headers: BTreeMap<String, String> = BTreeMap::new();
-        // A cookie is a credential, and nothing here sends one back.
+        // A cookie is a credential.
         for (name, value) in reply.headers.into_iter().filter(|(name, _)| name != "set-cookie") {
             headers
                 .entry(name)
@@ -59,7 +70,7 @@ impl Answer {
                 .or_insert_with(|| value.clone());
         }
         let body = Captured { bytes: reply.body.len() as u64, truncated: false, data: reply.body };
-        Ok(Self { status: reply.status, url, headers, ms: 0, again: Vec::new(), body })
+        Ok(Self { status: reply.status, url, headers, ms: 0, again: Vec::new(), body, cookies })
     }
 
     /// Returns what a script may see of the body as text.
@@ -101,7 +112,12 @@ impl Answer {
         })
     }
 
-    pub(super) fn restore(mut self, kept: &dyn Kept) -> Self {
+    /// Gives a recorded answer its body, and in the place of cookies the mark that is never sent.
+    pub(super) fn restore(mut self, request: &Request, kept: &dyn Kept) -> Self {
+        if request.wants_cookies && self.cookies.is_none() {
+            let name = name_of("/cookies");
+            self.cookies = Some(Secret::new(name.clone(), format!("«secret:{name}»").into_bytes()));
+        }
         if self.body.bytes > 0 {
             // Names of secrets may be longer than what they stand for.
             self.body.data = kept.stream("out", usize::MAX).unwrap_or_default();
@@ -120,20 +136,50 @@ impl Answer {
             Some(value) => with_secrets(&value, "", &request.secrets)?,
             None => Dynamic::UNIT,
         };
+        let mut values: Vec<(&str, Dynamic)> = vec![("json", json)];
+        let mut text = String::new();
+        if request.wants_bytes {
+            values.push(("body", Dynamic::from_blob(self.body.data.clone())));
+        } else {
+            text = self.text(request, redact);
+        }
+        if request.wants_cookies {
+            values.push((
+                "cookies",
+                self.cookies.clone().map_or(Dynamic::UNIT, |cookies| Dynamic::from(SecretValue(cookies))),
+            ));
+        }
         let fields = json!({
             "ok": request.accepts.covers(self.status),
             "status": self.status,
             "headers": self.headers,
-            "body": self.text(request, redact),
+            "body": text,
             "json": (),
             "ms": self.ms,
             "url": self.url,
             "attempts": self.again.len() + 1,
             "changed": changed,
         });
-        Ok(Outcome::holding(fields, [("json", json)]))
+        Ok(Outcome::holding(fields, values))
     }
 }
+
+/// Puts together what to send from here on, and learns it before anything of the answer is recorded.
+fn cookies(permit: &Permit<'_>, request: &Request, reply: &Reply) -> Result<Option<Secret>, Failure> {
+    let set = reply.headers.iter().filter(|(name, _)| name == "set-cookie");
+    let set: Vec<String> = set.map(|(_, value)| value.clone()).collect();
+    let Some(header) = after(&request.cookies()?, &set, permit.now()) else { return Ok(None) };
+    for value in values(&header).filter(|value| value.len() >= SESSION) {
+        permit.learn(&Secret::new(name_of("/cookies"), value.as_bytes().to_vec()))?;
+    }
+    let cookies = Secret::new(name_of("/cookies"), header.into_bytes());
+    permit.learn(&cookies)?;
+    Ok(Some(cookies))
+}
+
+/// Characters of a cookie's value that may be an identifier of a session (OWASP: 64 random bits are 16 in hexadecimal): what is
+/// shorter is a language or a theme, and to replace it wherever it stands would only damage the log.
+const SESSION: usize = 16;
 
 /// Characters of a body that stand in a failure; the log has all of it.
 const MOST_IN_FAILURE: usize = 16 << 10;

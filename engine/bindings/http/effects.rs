@@ -70,7 +70,7 @@ impl<V: Verb> Effect for Ask<V> {
     }
 
     fn restore(&self, output: Answer, kept: &dyn Kept) -> Answer {
-        output.restore(kept)
+        output.restore(&self.request, kept)
     }
 }
 

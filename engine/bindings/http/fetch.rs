@@ -6,14 +6,13 @@ use ::url::Url;
 
 use super::answer::Answer;
 use super::request::Request;
+use crate::bindings::retry::{Again, Tries};
 use crate::gate::permit::invalid;
 use crate::gate::{Permit, sentence};
-use crate::model::duration;
 use crate::model::effect::Kind;
 use crate::model::event::Failure;
 use crate::model::url;
-use crate::world::http::retry::{pause, retry_after};
-use crate::world::http::{Reply, Request as Wire, status_words};
+use crate::world::http::{Reply, Request as Wire};
 
 /// Redirects that one call follows.
 const MOST_REDIRECTS: usize = 5;
@@ -27,52 +26,28 @@ pub(super) async fn fetch(
 ) -> Result<Answer, Failure> {
     let wire = request.wire()?;
     let begun = Instant::now();
-    let mut again = Vec::new();
+    let (times, delay) =
+        request.retry.as_ref().map_or((1, Duration::ZERO), |retry| (retry.times, retry.delay));
+    let mut tries = Tries::new(permit, times, delay, request.timeout);
     let (reply, url) = loop {
         let tried = follow(request, permit, effect, kind, wire.clone()).await;
-        let next = next_try(request, kind, &tried, again.len() as u32 + 1, permit);
-        match next {
-            // A pause beyond the call's own limit would only put the failure off.
-            Some((why, wait)) if begun.elapsed() + wait < request.timeout => {
-                again.push(format!("{why}, tried again after {}", duration::text(rounded(wait))));
-                permit.sleep(wait).await?;
-            }
-            _ => match tried {
-                Ok(answered) => break answered,
-                Err(mut failure) => {
-                    if !again.is_empty() && failure.kind != "cancelled" {
-                        failure.message.push_str(&format!(" (try {})", again.len() + 1));
-                        failure.details["attempts"] = (again.len() + 1).into();
-                        failure.details["again"] = again.into();
-                    }
-                    return Err(failure);
-                }
-            },
+        if !tries.wait(again(request, kind, &tried)).await? {
+            break tried.map_err(|failure| tries.told(failure))?;
         }
     };
     let mut answer = Answer::keep(permit, request, reply, url::name_of(&url)).await?;
     answer.ms = begun.elapsed().as_millis() as u64;
-    answer.again = again;
+    answer.again = tries.again;
     answer.judge(request, permit)
 }
 
-/// Returns why and when a call is to be tried again.
-fn next_try(
-    request: &Request,
-    kind: Kind,
-    tried: &Result<(Reply, Url), Failure>,
-    tries: u32,
-    permit: &Permit<'_>,
-) -> Option<(String, Duration)> {
-    let retry = request.retry.as_ref().filter(|retry| tries < retry.times)?;
-    let own = pause(retry.delay, tries);
+/// Returns why a call may be tried again.
+fn again(request: &Request, kind: Kind, tried: &Result<(Reply, Url), Failure>) -> Option<Again> {
+    let retry = request.retry.as_ref()?;
     match tried {
         Ok((reply, _)) => {
             let is_wanted = retry.on.contains(&reply.status) && !request.accepts.names(reply.status);
-            let asked = reply.header("retry-after").and_then(|value| retry_after(value, permit.now()));
-            let why = format!("{} {}", reply.status, status_words(reply.status));
-            // What the server asks for is the least that it gets.
-            is_wanted.then(|| (why, asked.unwrap_or(own).max(Duration::from_millis(1))))
+            is_wanted.then(|| Again::answered(reply.status, reply.header("retry-after")))
         }
         Err(failure) => {
             let is_safe = match failure.kind.as_str() {
@@ -82,13 +57,9 @@ fn next_try(
                 "lost" => kind == Kind::Read || matches!(request.method.as_str(), "PUT" | "DELETE"),
                 _ => false,
             };
-            is_safe.then(|| (failure.kind.clone(), own))
+            is_safe.then(|| Again::failed(failure))
         }
     }
-}
-
-fn rounded(wait: Duration) -> Duration {
-    Duration::from_millis(wait.as_millis() as u64)
 }
 
 /// Makes one exchange, and for a read those to which it is redirected.

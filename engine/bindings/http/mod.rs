@@ -2,27 +2,28 @@
 
 mod answer;
 mod body;
+mod cookies;
 mod effects;
 mod fetch;
 mod request;
 mod text;
 mod wait;
 
-use std::collections::BTreeMap;
 use std::marker::PhantomData;
 
 use rhai::Dynamic;
 
 pub(super) use self::body::files;
 pub(super) use self::request::trusted_by;
+pub(super) use self::text::Text;
 
 use self::answer::Answer;
 use self::effects::{Ask, Delete, Get, Look, Patch, Post, Put, ReadBy, Verb};
 use self::request::Request;
 use self::wait::wait_http;
 use crate::bindings::{Binding, Call, Function, Outcome, Raise};
+use crate::gate::Answered;
 use crate::gate::permit::invalid;
-use crate::gate::{Answered, Captured};
 use crate::model::effect::Kind;
 use crate::model::event::Verdict;
 use crate::model::signature::{Opt, Param, Performs, Signature, Touches, Type};
@@ -95,9 +96,7 @@ fn expectation(call: &Call<'_>, request: &Request) -> Result<Option<Answer>, Rai
             _ => return Err(wrong()),
         }
     }
-    let body = Captured { bytes: data.len() as u64, truncated: false, data };
-    let (url, headers) = (request.name(), BTreeMap::new());
-    Ok(Some(Answer { status, url, headers, ms: 0, again: Vec::new(), body }))
+    Ok(Some(Answer::assumed(status, request.name(), data)))
 }
 
 const URL: Param = Param { name: "url", ty: Type::String, optional: false };
@@ -163,6 +162,17 @@ const SECRETS: Opt = Opt {
     ty: Type::Array,
     doc: "JSON pointers to what is secret in the answer: `[\"/token\"]`; it is not recorded and comes as a secret.",
 };
+const BYTES: Opt = Opt {
+    name: "bytes",
+    ty: Type::Bool,
+    doc: "`true` gives `.body` as bytes, for `artifact` and `file_put`: a backup, an image, a package.",
+};
+const COOKIES: Opt = Opt {
+    name: "cookies",
+    ty: Type::Bool,
+    doc: "`true` gives `.cookies`: a secret to send as the header `cookie` next time, of what was sent and what the answer set. A login that \
+          answers with a redirect is taken by `ok: 302`.",
+};
 const EXPECT: Opt = Opt {
     name: "expect",
     ty: Type::Map,
@@ -172,14 +182,15 @@ const PATIENCE: Opt =
     Opt { name: "timeout", ty: Type::Duration, doc: "How long to wait; 10 min by default." };
 const CONTAINS: Opt = Opt { name: "contains", ty: Type::String, doc: "A text that the answer must hold." };
 
-const GET: &[Opt] = &[HEADERS, QUERY, BEARER, BASIC, OK, TIMEOUT, MAX_BYTES, CA, PIN, SNI, RETRY, SECRETS];
+const GET: &[Opt] =
+    &[HEADERS, QUERY, BEARER, BASIC, OK, TIMEOUT, MAX_BYTES, CA, PIN, SNI, RETRY, SECRETS, BYTES, COOKIES];
 const READ: &[Opt] = &[
     HEADERS, QUERY, BEARER, BASIC, JSON, FORM, MULTIPART, BODY, OK, TIMEOUT, MAX_BYTES, CA, PIN, SNI, RETRY,
-    SECRETS,
+    SECRETS, BYTES, COOKIES,
 ];
 const ACT: &[Opt] = &[
     HEADERS, QUERY, BEARER, BASIC, JSON, FORM, MULTIPART, BODY, OK, TIMEOUT, MAX_BYTES, CA, PIN, SNI, RETRY,
-    SECRETS, EXPECT,
+    SECRETS, BYTES, COOKIES, EXPECT,
 ];
 const LOOK: &[Opt] = &[HEADERS, QUERY, BEARER, BASIC, OK, TIMEOUT, MAX_BYTES, CA, PIN, SNI, RETRY];
 const WAIT: &[Opt] = &[PATIENCE, OK, CONTAINS, HEADERS, QUERY, BEARER, BASIC, MAX_BYTES, CA, PIN, SNI];
@@ -224,6 +235,8 @@ pub const BINDING: Binding = Binding {
     let login = #{ user: "op", password: secret("db/root") };
     let token = http_read("POST", "http://localhost:9/login", #{ json: login, secrets: ["/token"] }).json.token;
     print(http_get("http://localhost:9/me", #{ bearer: token }).json.name);
+    let session = http_read("POST", "http://localhost:9/form", #{ form: login, cookies: true, ok: 302 }).cookies;
+    artifact("backup.tgz", http_get("http://localhost:9/backup", #{ headers: #{ cookie: session }, bytes: true }).body);
 } catch (e) { print(e.message) }"#
         ),
         function!(

@@ -55,6 +55,12 @@ pub(super) struct Request {
     /// JSON pointers (RFC 6901) to what is secret in the answer.
     #[serde(skip)]
     pub(super) secrets: Vec<String>,
+    /// Whether the script gets the body as bytes.
+    #[serde(skip)]
+    pub(super) wants_bytes: bool,
+    /// Whether the script gets the session's cookies.
+    #[serde(skip)]
+    pub(super) wants_cookies: bool,
 }
 
 /// Who asks.
@@ -106,6 +112,11 @@ impl Request {
     /// Reads a call whose URL is the argument of this index.
     pub(super) fn read(call: &Call<'_>, method: &str, index: usize) -> Result<Self, Raise> {
         let url = url::parse(&call.string(index)?).map_err(|error| invalid(sentence(&error)))?;
+        let secrets = secrets(call)?;
+        let wants_bytes = call.option_bool("bytes", false)?;
+        if wants_bytes && !secrets.is_empty() {
+            return Err(invalid("`secrets` are in JSON, which is text: leave `bytes` out".to_owned()).into());
+        }
         Ok(Self {
             method: method.to_owned(),
             url,
@@ -119,13 +130,21 @@ impl Request {
             timeout: call.option_duration("timeout")?.unwrap_or(TIMEOUT),
             max_bytes: call.option_int("max_bytes", 0)?.map_or(MAX_BYTES, |bytes| bytes as usize),
             retry: retry(call)?,
-            secrets: secrets(call)?,
+            secrets,
+            wants_bytes,
+            wants_cookies: call.option_bool("cookies", false)?,
         })
     }
 
     /// Returns the URL's name for grants and people.
     pub(super) fn name(&self) -> String {
         url::name_of(&self.url)
+    }
+
+    /// Returns the cookies that it sends, one header each.
+    pub(super) fn cookies(&self) -> Result<Vec<String>, Failure> {
+        let sent = self.headers.iter().filter(|(name, _)| name == "cookie");
+        sent.map(|(_, value)| value.exposed().map(str::to_owned)).collect()
     }
 
     /// Returns the request as it goes out.

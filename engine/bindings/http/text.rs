@@ -13,14 +13,14 @@ use crate::model::secret::Secret;
 /// A text, or a secret in its place; in the journal the secret is its name.
 #[derive(Debug, Clone, Serialize)]
 #[serde(untagged)]
-pub(super) enum Text {
+pub(in crate::bindings) enum Text {
     Plain(String),
     Secret(Secret),
 }
 
 impl Text {
     /// Reads a script value; numbers and truth values are texts, too.
-    pub(super) fn from(value: &Dynamic) -> Option<Self> {
+    pub(in crate::bindings) fn from(value: &Dynamic) -> Option<Self> {
         if let Some(secret) = value.read_lock::<SecretValue>() {
             return Some(Self::Secret(secret.0.clone()));
         }
@@ -30,7 +30,7 @@ impl Text {
     }
 
     /// Returns the text to send.
-    pub(super) fn exposed(&self) -> Result<&str, Failure> {
+    pub(in crate::bindings) fn exposed(&self) -> Result<&str, Failure> {
         match self {
             Self::Plain(text) => Ok(text),
             Self::Secret(secret) => exposed(secret),
@@ -47,7 +47,7 @@ impl Text {
 /// One that came in the answer of an act is known only to the run that got it: a resumed run has a mark in its place.
 pub(super) fn exposed(secret: &Secret) -> Result<&str, Failure> {
     let text = secret.expose_str().map_err(|error| invalid(error.to_string()))?;
-    if text == mark(secret) {
+    if text.as_bytes() == Secret::placeholder(secret.name().clone()).expose() {
         let message = format!(
             "secret `{}` came in an answer before the run was interrupted and was not recorded; ask for it in a new run",
             secret.name()
@@ -55,11 +55,6 @@ pub(super) fn exposed(secret: &Secret) -> Result<&str, Failure> {
         return Err(Failure { kind: UNKNOWN_OUTCOME.to_owned(), ..invalid(message) });
     }
     Ok(text)
-}
-
-/// Returns what the log shows in place of a secret.
-fn mark(secret: &Secret) -> String {
-    format!("«secret:{}»", secret.name())
 }
 
 /// A script value as the JSON that is sent, secrets and all.

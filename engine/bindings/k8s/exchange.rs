@@ -1,16 +1,16 @@
 //! One request to a cluster as the effects ask it: with tries after what passes, and refusals in words.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
+use crate::bindings::retry::{Again, Tries};
 use crate::gate::Permit;
 use crate::gate::permit::invalid;
 use crate::model::event::Failure;
 use crate::model::k8s::{Catalog, Resource, Status, UnknownKind, owner};
-use crate::world::http::retry::{pause, retry_after};
 use crate::world::http::status_words;
 use crate::world::k8s::{Reply, Request};
 
@@ -65,25 +65,21 @@ impl<'a> Ask<'a> {
             max_bytes: MAX_BYTES,
             timeout: TIMEOUT,
         };
-        let begun = Instant::now();
-        let mut tries = 1;
+        let mut tries = Tries::new(permit, if self.is_once { 1 } else { u32::MAX }, PAUSE, PATIENCE);
         loop {
             let tried = permit.k8s(self.cluster, request.clone()).await;
-            let wait = match &tried {
+            let again = match &tried {
                 Ok(reply) if passes(reply) && (self.is_repeatable || reply.status == 429) => {
-                    let asked = reply.retry_after.as_deref();
-                    let asked = asked.and_then(|value| retry_after(value, permit.now()));
-                    pause(PAUSE, tries).max(asked.unwrap_or_default())
+                    Some(Again::answered(reply.status, reply.retry_after.as_deref()))
                 }
-                Err(failure) if failure.kind == "refused" => pause(PAUSE, tries),
-                Err(failure) if failure.kind == "lost" && self.is_repeatable => pause(PAUSE, tries),
-                Ok(_) | Err(_) => return tried,
+                Err(failure) if failure.kind == "refused" || failure.kind == "lost" && self.is_repeatable => {
+                    Some(Again::failed(failure))
+                }
+                Ok(_) | Err(_) => None,
             };
-            if self.is_once || begun.elapsed() + wait > PATIENCE {
-                return tried;
+            if !tries.wait(again).await? {
+                return tried.map_err(|failure| tries.told(failure));
             }
-            permit.sleep(wait).await?;
-            tries += 1;
         }
     }
 

@@ -329,11 +329,9 @@ pub(super) fn k8s_secret(call: &mut Call<'_>) -> Result<Dynamic, Raise> {
         map.insert(key.into(), text.into());
     }
     if call.session.gate().replay {
-        // A replay has no cluster: the placeholder is what the log would show.
         for key in &values.keys {
-            let name = effect.name_of(key);
-            let text = format!("«secret:{name}»");
-            map.insert(key.into(), Dynamic::from(SecretValue(Secret::new(name, text.into_bytes()))));
+            let secret = Secret::placeholder(effect.name_of(key));
+            map.insert(key.into(), Dynamic::from(SecretValue(secret)));
         }
     }
     for (key, bytes) in values.secrets {

@@ -100,7 +100,7 @@ fn in_parallel<'a, T, E: Effect + 'a>(
     id: impl Fn(&'a (T, E)) -> &'a Id,
 ) -> Result<Vec<Result<Answered<E::Output>, Failure>>, Raise> {
     let arms = effects.iter().map(|item| {
-        let session = call.session.arm(number, &id(item).target(""), None);
+        let session = call.session.arm(number, &id(item).target(""));
         async move {
             match session.perform_async(Some(call.site.clone()), &item.1).await {
                 Ok(answered) => Ok(Ok(answered)),

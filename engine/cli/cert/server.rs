@@ -24,7 +24,7 @@ pub(super) struct ServerOptions {
     /// The name to ask a server for, where it is not the host's own
     #[arg(long, value_name = "NAME")]
     sni: Option<String>,
-    /// What a server speaks in clear before TLS: smtp, imap or pop3
+    /// What a server speaks in clear before TLS: smtp, imap, pop3, ldap or postgres
     #[arg(long, value_name = "PROTOCOL")]
     starttls: Option<StartTls>,
     /// How long a server may take; 10 s by default

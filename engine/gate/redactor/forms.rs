@@ -36,31 +36,41 @@ pub(super) fn of(value: &[u8]) -> BTreeSet<Vec<u8>> {
 }
 
 /// The value as it is, without blanks around it, with the line ends of terminals, and each telling line of it.
+///
+/// Certificates are public, and what stands between them is a value of its own: hidden, they would be missing wherever a run tells
+/// what it did with them, and in what a replay reads back.
 fn parts(value: &[u8]) -> BTreeSet<Vec<u8>> {
-    let mut parts = BTreeSet::from([value.to_vec(), value.trim_ascii().to_vec()]);
-    if value.contains(&b'\n') {
-        let lines: Vec<&[u8]> = value.split(|byte| *byte == b'\n').collect();
-        parts.insert(
-            lines
-                .iter()
-                .map(|line| line.strip_suffix(b"\r").unwrap_or(line))
-                .collect::<Vec<_>>()
-                .join(&b"\r\n"[..]),
-        );
-        let public = x509::public_halves(value);
-        for line in lines {
-            let line = line.trim_ascii();
-            if is_public(line, &public) {
-                continue;
-            }
-            let is_marker = line.starts_with(b"-----BEGIN ") || line.starts_with(b"-----END ");
-            if !is_marker && line.iter().filter(|byte| !byte.is_ascii_whitespace()).count() >= SHORTEST_LINE {
-                parts.insert(line.to_vec());
-            }
+    let mut parts = BTreeSet::new();
+    for piece in x509::beside_certificates(value) {
+        parts.extend([piece.to_vec(), piece.trim_ascii().to_vec()]);
+        if piece.contains(&b'\n') {
+            lines(piece, &mut parts);
         }
     }
     parts.retain(|part| part.len() >= SHORTEST);
     parts
+}
+
+fn lines(value: &[u8], parts: &mut BTreeSet<Vec<u8>>) {
+    let lines: Vec<&[u8]> = value.split(|byte| *byte == b'\n').collect();
+    parts.insert(
+        lines
+            .iter()
+            .map(|line| line.strip_suffix(b"\r").unwrap_or(line))
+            .collect::<Vec<_>>()
+            .join(&b"\r\n"[..]),
+    );
+    let public = x509::public_halves(value);
+    for line in lines {
+        let line = line.trim_ascii();
+        if is_public(line, &public) {
+            continue;
+        }
+        let is_marker = line.starts_with(b"-----BEGIN ") || line.starts_with(b"-----END ");
+        if !is_marker && line.iter().filter(|byte| !byte.is_ascii_whitespace()).count() >= SHORTEST_LINE {
+            parts.insert(line.to_vec());
+        }
+    }
 }
 
 /// Whether a line of a private key says nothing but a part of its public half.

@@ -352,3 +352,44 @@ fn what_a_key_says_of_its_public_half_stays_in_its_certificate() {
         assert_eq!(redactor.text(&format!("<{private}>")), "<«secret:site/key»>");
     }
 }
+
+#[test]
+fn a_certificate_in_a_secret_is_public_and_all_else_in_it_is_not() {
+    let made = rcgen::generate_simple_self_signed(["www.example.com".to_owned()]).unwrap();
+    let (certificate, key) = (made.cert.pem(), made.signing_key.serialize_pem());
+    let alone = redactor(&[("site/certificate", &certificate)]);
+    for text in [&certificate, &STANDARD.encode(&certificate), &certificate.replace('\n', "\\n")] {
+        assert_eq!(alone.text(text), *text);
+    }
+    // Two secrets of which one is also part of the other: what is public in one is not hidden by the other.
+    let both = format!("{certificate}{key}{certificate}");
+    let redactor = redactor(&[("site/certificate", &certificate), ("site/pair", &both)]);
+    let key = key.trim_end();
+    let told = redactor.text(&both).into_owned();
+    assert_eq!(told, both.replace(key, "«secret:site/pair»"));
+    let place = certificate.len()..certificate.len() + key.len();
+    let base64 = STANDARD.encode(&both);
+    // The characters that the key alone decides.
+    let inner = base64[(4 * place.start).div_ceil(3)..4 * place.end / 3].to_owned();
+    for (form, hidden) in [
+        (both.replace('\n', "\\n"), key.replace('\n', "\\n")),
+        (both.replace('\n', "\r\n"), key.replace('\n', "\r\n")),
+        (base64, inner),
+        (hex(both.as_bytes()), hex(key.as_bytes())),
+    ] {
+        let (before, after) = form.split_once(&hidden).unwrap();
+        let told = redactor.text(&form);
+        // The line break behind the key may be hidden with it.
+        let rest =
+            told.strip_prefix(before).and_then(|rest| rest.strip_prefix("«secret:site/pair»")).unwrap();
+        assert!(after.ends_with(rest) && rest.len() + 4 >= after.len(), "{rest}");
+    }
+    let cut = certificate.split("-----END").next().unwrap();
+    let redactor = self::redactor(&[("odd", &format!("{cut}{key}"))]);
+    let line = key.lines().nth(1).unwrap();
+    assert!(!redactor.text(&format!("{cut}{key}")).contains(line));
+}
+
+fn hex(bytes: &[u8]) -> String {
+    base16ct::lower::encode_string(bytes)
+}

@@ -23,6 +23,8 @@ const ROWS: usize = 100;
 const MANY: usize = 100_000;
 
 /// What the store knows about the runs of a schedule.
+///
+/// Schedules that share an overlap key see each other's runs here: facts are gathered anew for each of them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Facts {
     /// Runs with its overlap key that have not ended, the oldest first.
@@ -253,7 +255,7 @@ impl Fold<'_> {
             return match (self.schedule.blocked, until) {
                 (Blocked::DeferToEnd, Some(until)) => self.put_off(instant, until, reason),
                 (Blocked::DeferToEnd, None) | (Blocked::Skip, _) => {
-                    self.not(instant, State::BlockedCalendar, reason)
+                    self.not(instant, State::BlockedCalendar, reason);
                 }
             };
         }
@@ -283,7 +285,7 @@ impl Fold<'_> {
         match blocked(self.schedule, until, self.calendars) {
             None => self.candidate(instant, until),
             Some((_, Some(later))) if later > until => {
-                self.cursor.deferred = Some(Deferred { scheduled_at: instant, until: later })
+                self.cursor.deferred = Some(Deferred { scheduled_at: instant, until: later });
             }
             Some((reason, _)) => self.not(instant, State::BlockedCalendar, reason),
         }

@@ -315,7 +315,7 @@ fn calendars_block_or_put_off() {
         ("not_in: [ever]\nblocked: defer_to_end", &["02:00"], "blocked_calendar 02:00 Inside"),
         ("not_in: [gone]", &["02:00"], "blocked_calendar 02:00 NoCalendar"),
     ] {
-        let (found, _) = at_times(&hourly(more), "01:00", &times.iter().copied().collect::<Vec<_>>());
+        let (found, _) = at_times(&hourly(more), "01:00", times);
         let found: Vec<&str> = found
             .iter()
             .map(String::as_str)

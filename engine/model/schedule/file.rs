@@ -200,9 +200,10 @@ pub fn read(text: &str, file: &str, stem: &str) -> Result<Vec<Definition>, Vec<D
         _ => return Err(vec![source.error(&[], "schedule", "a file of schedules is a mapping")]),
     };
     let wrong = |error: yaml::Error| vec![source.yaml(&error)];
-    let raw = match is_several {
-        true => yaml::from_str::<Several>(text, file).map_err(wrong)?.schedules,
-        false => BTreeMap::from([(stem.to_owned(), yaml::from_str::<Raw>(text, file).map_err(wrong)?)]),
+    let raw = if is_several {
+        yaml::from_str::<Several>(text, file).map_err(wrong)?.schedules
+    } else {
+        BTreeMap::from([(stem.to_owned(), yaml::from_str::<Raw>(text, file).map_err(wrong)?)])
     };
     let shared: Arc<str> = text.into();
     let (mut definitions, mut errors) = (Vec::new(), Vec::new());

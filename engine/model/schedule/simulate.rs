@@ -363,7 +363,8 @@ impl Simulated {
     /// Returns in words what it waits for and how long, when it waits.
     pub fn waiting(&self) -> Option<String> {
         let what = self.waited_for.as_ref()?;
-        Some(format!("{} for {what}", duration::text(self.wait())))
+        let whole = Duration::from_secs(self.wait().as_secs());
+        Some(format!("{} for {what}", duration::text(whole)))
     }
 }
 

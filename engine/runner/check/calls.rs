@@ -380,7 +380,7 @@ impl<'a> Walker<'a> {
     /// Checks literal names of hosts, patterns and secrets.
     fn named(&mut self, ty: Type, known: &Known, place: &'a Expr) {
         match (ty, known, place) {
-            (Type::Hosts, Known::Array(all), Expr::Array(places, _)) => {
+            (Type::Hosts | Type::Items, Known::Array(all), Expr::Array(places, _)) => {
                 for (known, place) in all.iter().zip(places) {
                     self.named(Type::Host, known, place);
                 }

@@ -139,6 +139,7 @@ pub fn misfit(ty: Type, value: &Known) -> Option<String> {
         Type::Bool => (*value == Known::Bool, "true or false"),
         Type::Host => (text || host, "a host"),
         Type::Hosts => (text || host || array, "a host or an array of hosts"),
+        Type::Items => (array, "an array of hosts, or of maps with a `name`"),
         Type::Command => (text || array, "a command: an array of words, or a string for the remote shell"),
         Type::Duration => (value.is_number() || text, "a length of time such as \"90s\" or \"5m\""),
         Type::Secret => (false, "a secret: write secret(\"name\")"),

@@ -81,7 +81,7 @@ static FILE_PUT: Signature = Signature {
 };
 static EACH: Signature = Signature {
     options: &[opt("parallel", Type::Int), opt("serial", Type::Int)],
-    ..plain("each", &[param("hosts", Type::Hosts), param("body", Type::Function(1))])
+    ..plain("each", &[param("hosts", Type::Items), param("body", Type::Function(1))])
 };
 static HOSTS: Signature = plain("hosts", &[param("pattern", Type::Pattern)]);
 static SECRET: Signature = Signature {
@@ -206,6 +206,8 @@ fn each_mistake_is_found_where_it_is() {
         ("let x = \"a\".trim(1);", &["wrong-arity 1:13+4"]),
         ("import \"apt\" as apt;\napt::upgrade();", &["wrong-arity 2:6+12"]),
         ("each(hosts(\"edge\"), |a, b| a);", &["wrong-type 1:21+1"]),
+        ("each(\"edge-1\", |h| h);", &["wrong-type 1:6+1"]),
+        ("each([#{ name: \"one\" }], |item| item.name);", &[]),
         // options and types
         ("ssh_exec(\"edge-1\", \"x\", #{ timout: \"5m\" });", &["unknown-option 1:28+6"]),
         ("ssh_exec(\"edge-1\", \"x\", #{ timeout: \"soon\" });", &["wrong-type 1:37+1"]),

@@ -316,16 +316,38 @@ impl Secrets {
                 .map(|value| value.map(Value::from))
                 .map_err(|fault| unreachable(name, command_in_words(words), fault)),
             Explicit::Bao(entry) => {
-                let read = async { self.server(entry)?.read(entry).await };
+                let read = async { self.server(entry.source.as_deref())?.read(entry).await };
                 read.await.map(|value| Some(value.into())).map_err(|error| refused(name, error))
             }
         }
     }
 
-    /// Finds the server that a place names; it need not where there is only one.
-    fn server(&self, entry: &bao::Entry) -> Result<&Arc<Bao>, bao::Error> {
+    /// Reads a path of OpenBao with all its fields, as it is now.
+    pub async fn stored(&self, source: Option<&str>, path: &str) -> Result<bao::Stored, bao::Error> {
+        self.server(source)?.stored(path).await
+    }
+
+    /// Writes all fields of a path over a version; secrets there that were read before are read anew when they are next asked for.
+    pub async fn store(
+        &self,
+        source: Option<&str>,
+        path: &str,
+        fields: serde_json::Map<String, serde_json::Value>,
+        version: u64,
+    ) -> Result<u64, bao::Error> {
+        let server = self.server(source)?;
+        let written = server.store(path, fields, version).await;
+        self.fetched.lock().retain(|name, _| match self.names.get(name) {
+            Some(Explicit::Bao(entry)) => !server.is_at(entry, path),
+            Some(Explicit::Env(_) | Explicit::File(_) | Explicit::Command(_)) => true,
+            None => !server.entry(name).is_some_and(|entry| server.is_at(&entry, path)),
+        });
+        written
+    }
+
+    /// Finds the server of a name; it need not be named where there is only one.
+    fn server(&self, wanted: Option<&str>) -> Result<&Arc<Bao>, bao::Error> {
         let servers: Vec<&Arc<Bao>> = self.sources.iter().filter_map(|opened| opened.bao.as_ref()).collect();
-        let wanted = entry.source.as_deref();
         let mut found = servers.iter().filter(|bao| wanted.is_none() || bao.name() == wanted);
         let which = |text: String| Err(bao::Error::Which(text));
         match (found.next(), found.next(), wanted) {

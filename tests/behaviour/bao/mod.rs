@@ -3,6 +3,7 @@
 mod end;
 mod faults;
 mod login;
+mod write;
 
 use serde_json::{Value, json};
 

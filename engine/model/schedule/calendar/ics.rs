@@ -14,6 +14,9 @@ use super::windows_zones::iana;
 use crate::model::nearest::nearest;
 use crate::model::schedule::zone::{self, Zone};
 
+/// The longest event.
+const LONGEST: SignedDuration = SignedDuration::from_hours(24 * 3_660);
+
 /// What is wrong with a file, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct IcsError {
@@ -190,9 +193,10 @@ fn length(
             if until.is_day != start.is_day {
                 return Err(end.error("DTSTART and DTEND are not both days or both times"));
             }
-            match start.is_day {
-                true => Length::Days((until.civil.date() - start.civil.date()).get_days()),
-                false => Length::Elapsed(until.instant(end)?.duration_since(start.instant(begin)?)),
+            if start.is_day {
+                Length::Days((until.civil.date() - start.civil.date()).get_days())
+            } else {
+                Length::Elapsed(until.instant(end)?.duration_since(start.instant(begin)?))
             }
         }
         (None, Some(duration)) => {
@@ -200,22 +204,23 @@ fn length(
             let span: jiff::Span = duration.value.parse().map_err(|_| wrong())?;
             let days = span.get_weeks() * 7 + span.get_days();
             let rest = SignedDuration::try_from(span.weeks(0).days(0)).map_err(|_| wrong())?;
-            match start.is_day && rest.is_zero() {
-                true => Length::Days(days),
-                false => {
-                    Length::Elapsed(SignedDuration::from_hours(24 * i64::from(days)).saturating_add(rest))
-                }
+            if start.is_day && rest.is_zero() {
+                Length::Days(days)
+            } else {
+                Length::Elapsed(SignedDuration::from_hours(24 * i64::from(days)).saturating_add(rest))
             }
         }
         (None, None) if start.is_day => Length::Days(1),
         (None, None) => Length::Elapsed(SignedDuration::ZERO),
     };
-    let is_backward = match length {
-        Length::Days(days) => days < 0,
-        Length::Elapsed(length) => length.is_negative(),
+    let at_most = length.at_most();
+    let wrong = match at_most {
+        length if length < SignedDuration::ZERO => Some("an event ends before it begins"),
+        length if length > LONGEST => Some("an event is longer than ten years"),
+        _ => None,
     };
-    match event.get("DTEND").or(event.get("DURATION")) {
-        Some(end) if is_backward => Err(end.error("an event ends before it begins")),
+    match (event.get("DTEND").or(event.get("DURATION")), wrong) {
+        (Some(end), Some(wrong)) => Err(end.error(wrong)),
         _ => Ok(length),
     }
 }

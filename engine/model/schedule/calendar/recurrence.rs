@@ -96,7 +96,7 @@ impl Recurrence {
                 }
                 "INTERVAL" => {
                     rule.interval =
-                        value.parse().ok().filter(|n| (1..=10_000).contains(n)).ok_or_else(wrong)?
+                        value.parse().ok().filter(|n| (1..=10_000).contains(n)).ok_or_else(wrong)?;
                 }
                 "COUNT" => {
                     let number: usize = value.parse().map_err(|_| wrong())?;
@@ -108,7 +108,7 @@ impl Recurrence {
                 "UNTIL" => rule.until = Some(until(&value).ok_or_else(wrong)?),
                 "BYMONTH" => {
                     rule.months =
-                        numbers(&value, 1, 12).filter(|all| all.iter().all(|n| *n > 0)).ok_or_else(wrong)?
+                        numbers(&value, 1, 12).filter(|all| all.iter().all(|n| *n > 0)).ok_or_else(wrong)?;
                 }
                 "BYMONTHDAY" => rule.month_days = numbers(&value, 1, 31).ok_or_else(wrong)?,
                 "BYSETPOS" => {
@@ -119,7 +119,7 @@ impl Recurrence {
                         .ok_or_else(wrong)?;
                 }
                 "BYDAY" => {
-                    rule.days = value.split(',').map(weekday).collect::<Option<_>>().ok_or_else(wrong)?
+                    rule.days = value.split(',').map(weekday).collect::<Option<_>>().ok_or_else(wrong)?;
                 }
                 "WKST" => rule.week_start = weekday(&value).filter(|(n, _)| *n == 0).ok_or_else(wrong)?.1,
                 _ => return Err(format!("`{key}` in a recurrence rule is not read")),
@@ -178,9 +178,11 @@ impl Recurrence {
     /// Lists the first starts.
     fn count(&self, count: usize) -> Vec<DateTime> {
         let mut found = vec![self.start];
-        // A rule may name nothing for long, or for ever.
+        // A rule may name nothing for long, or for ever; who plans for longer than 200 years means no end.
+        let end = self.start.date().checked_add(Span::new().years(200)).unwrap_or(Date::MAX);
+        let periods = self.period_of(end);
         let mut period = 0;
-        while found.len() < count && period < 100_000 {
+        while found.len() < count && period <= periods {
             for start in self.period(period) {
                 if start > self.start && found.len() < count {
                     found.push(start);
@@ -214,18 +216,18 @@ impl Recurrence {
     fn period(&self, number: i32) -> Vec<DateTime> {
         let first = self.start.date();
         let Some(passed) = number.checked_mul(self.interval) else { return Vec::new() };
-        let after = |span: Span| first.checked_add(span).ok();
+        let after = |from: Date, span: Result<Span, jiff::Error>| from.checked_add(span.ok()?).ok();
         let in_months = |day: &Date| self.months.is_empty() || self.months.contains(&day.month());
         let plain = |day: &Date| {
             self.days.is_empty() || self.days.iter().any(|(_, weekday)| *weekday == day.weekday())
         };
         let mut days: Vec<Date> = match self.frequency {
             Frequency::Daily => {
-                let day = after(Span::new().days(passed)).into_iter();
+                let day = after(first, Span::new().try_days(passed)).into_iter();
                 day.filter(|day| plain(day) && self.is_month_day(*day)).collect()
             }
             Frequency::Weekly => {
-                let Ok(monday) = self.week(first).checked_add(Span::new().weeks(passed)) else {
+                let Some(monday) = after(self.week(first), Span::new().try_weeks(passed)) else {
                     return Vec::new();
                 };
                 let week = (0..7).filter_map(|n| monday.checked_add(Span::new().days(n)).ok());
@@ -235,7 +237,7 @@ impl Recurrence {
                 week.filter(fits).collect()
             }
             Frequency::Monthly => {
-                let Ok(month) = first.first_of_month().checked_add(Span::new().months(passed)) else {
+                let Some(month) = after(first.first_of_month(), Span::new().try_months(passed)) else {
                     return Vec::new();
                 };
                 self.month(month)

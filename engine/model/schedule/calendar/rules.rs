@@ -81,9 +81,10 @@ pub fn read(text: &str, file: &str) -> Result<Rules, Vec<Diagnostic>> {
     if raw.windows.is_empty() && raw.ics.is_none() {
         errors.push(source.error(&[], "calendar", "the calendar has neither `windows` nor `ics`"));
     }
-    match errors.is_empty() {
-        true => Ok(Rules { zone, ics: raw.ics, calendar: Calendar::new(raw.doc, spans) }),
-        false => Err(errors),
+    if errors.is_empty() {
+        Ok(Rules { zone, ics: raw.ics, calendar: Calendar::new(raw.doc, spans) })
+    } else {
+        Err(errors)
     }
 }
 

@@ -55,14 +55,15 @@ impl Length {
     fn end(self, zone: &Zone, start: DateTime) -> Option<Timestamp> {
         match self {
             Self::Elapsed(length) => zone.instant(start)?.checked_add(length).ok(),
-            Self::Days(days) => zone.instant(start.checked_add(jiff::Span::new().days(days)).ok()?),
+            Self::Days(days) => zone.instant(start.checked_add(jiff::Span::new().try_days(days).ok()?).ok()?),
         }
     }
 
     /// Returns a length that no event of this length exceeds.
-    fn at_most(self) -> SignedDuration {
+    pub(super) fn at_most(self) -> SignedDuration {
         match self {
             Self::Elapsed(length) => length,
+            Self::Days(days) if days < 0 => SignedDuration::from_hours(-24),
             Self::Days(days) => SignedDuration::from_hours(24 * (i64::from(days) + 1)),
         }
     }

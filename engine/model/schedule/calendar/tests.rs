@@ -280,6 +280,8 @@ fn rules_of_recurrence() {
         ("RRULE:FREQ=YEARLY;BYMONTH=3;BYDAY=-1SU", "20270328T120000Z", "03-28 03-26 03-25 03-31"),
         ("RRULE:FREQ=YEARLY;BYMONTH=12,1;BYMONTHDAY=24", "20270124T120000Z", "01-24 12-24 01-24 12-24"),
         ("RRULE:FREQ=YEARLY", "20280229T120000Z", "02-29 02-29 02-29 02-29"),
+        // A rule that names no day at all has its first start.
+        ("RRULE:FREQ=MONTHLY;INTERVAL=5;BYMONTH=2;BYMONTHDAY=30;COUNT=9", "20270101T120000Z", "01-01"),
         ("RRULE:FREQ=YEARLY;BYMONTHDAY=1;COUNT=3", "20270101T120000Z", "01-01 02-01 03-01"),
         // The first start counts though the rule does not name it; further ones, and left out ones.
         ("RRULE:FREQ=WEEKLY;BYDAY=MO;COUNT=3", "20270302T120000Z", "03-02 03-08 03-15"),
@@ -292,6 +294,22 @@ fn rules_of_recurrence() {
         let expected: Vec<&str> = expected.split(' ').collect();
         let found = days(rule, start, 4);
         assert_eq!(found, expected, "{rule}");
+    }
+}
+
+#[test]
+fn absurd_lengths_are_refused() {
+    for (length, message) in [
+        ("P3650D", ""),
+        ("P4000D", "an event is longer than ten years"),
+        ("P7000000D", "an event is longer than ten years"),
+        ("P1000000W7000000D", "an event is longer than ten years"),
+        ("PT170000000H", "an event is longer than ten years"),
+        ("-P1D", "an event ends before it begins"),
+    ] {
+        let text = event(&format!("DTSTART;VALUE=DATE:20270328\nDURATION:{length}\nRRULE:FREQ=DAILY"));
+        let read = Calendar::from_ics(&text, "x.ics", Some(&amsterdam()));
+        assert_eq!(read.err().map(|error| error.message).unwrap_or_default(), message, "{length}");
     }
 }
 
@@ -309,7 +327,7 @@ fn days_are_as_long_as_the_clock_makes_them() {
 fn wrong_files_say_where() {
     for (text, line, message, hint) in [
         ("hello\r\n".to_owned(), 1, "this is no line of an iCalendar file: it has no `:`", None),
-        ("".to_owned(), 1, "this is no iCalendar file: it does not begin with BEGIN:VCALENDAR", None),
+        (String::new(), 1, "this is no iCalendar file: it does not begin with BEGIN:VCALENDAR", None),
         (
             "VERSION:2.0\n".to_owned(),
             1,

@@ -182,9 +182,9 @@ fn range(field: Field, item: Part) -> Result<u64, CronError> {
 fn wrapped(field: Field, first: u8, last: u8) -> String {
     let (least, most) = field.range();
     let most = if field == Field::Weekday { 6 } else { most };
-    let span = |from: u8, to: u8| match from == to {
-        true => field.word(from),
-        false => format!("{}-{}", field.word(from), field.word(to)),
+    let span = |from: u8, to: u8| {
+        let range = format!("{}-{}", field.word(from), field.word(to));
+        if from == to { field.word(from) } else { range }
     };
     format!("write `{},{}`", span(first, most), span(least, last))
 }

@@ -126,6 +126,19 @@ pub enum Error {
         /// Which version.
         version: u64,
     },
+    /// Somebody else wrote meanwhile.
+    #[error(
+        "somebody else wrote to `{path}` in OpenBao after version {version} was looked at; nothing was written"
+    )]
+    Overtaken {
+        /// Which path.
+        path: String,
+        /// The version that was looked at.
+        version: u64,
+    },
+    /// The engine keeps no versions, so that nobody can tell whether somebody else wrote meanwhile.
+    #[error("`{0}` in OpenBao is not in KV 2, and nothing else is written to")]
+    NoVersions(String),
     /// What is there lacks the field.
     #[error("`{path}` in OpenBao has no field `{field}`{}", listed(known))]
     NoField {
@@ -281,6 +294,8 @@ impl Error {
                 "leave out `data/` in the path: it is put in where the version of KV wants it"
             }
             Self::NoPath(_) => "`bao kv list` shows what is there",
+            Self::Overtaken { .. } => "the next run looks at what is there now",
+            Self::NoVersions(_) => "`bao kv enable-versioning MOUNT` makes it KV 2",
             Self::Deleted { path, version, .. } => {
                 let path = path.replacen("/data/", "/", 1);
                 return Some(format!("`bao kv undelete -versions={version} {path}` brings it back"));

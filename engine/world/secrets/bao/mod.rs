@@ -6,6 +6,7 @@ mod error;
 mod login;
 mod read;
 mod session;
+mod write;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -18,6 +19,7 @@ pub use self::error::Error;
 use self::read::Document;
 pub use self::session::Identity;
 use self::session::Session;
+pub use self::write::Stored;
 use super::ear::Ear;
 use super::place::Place;
 use crate::model::secret::SecretName;
@@ -95,6 +97,42 @@ impl Bao {
         let document = cell.get().ok_or(Error::Interrupted)?;
         let found = document.field(&entry.field)?;
         Ok(Value { bytes: found.bytes, version: document.version, form: found.form })
+    }
+
+    /// Reads a path with all its fields, anew.
+    pub(super) async fn stored(self: &Arc<Self>, path: &str) -> Result<Stored, Error> {
+        let (this, whole) = (self.clone(), read::whole_path(&self.config, path)?);
+        // As above: a login that it makes must not be lost.
+        let looking = tokio::spawn(async move {
+            let session = this.session()?;
+            let _busy = session.busy.read().await;
+            write::look(&session, &this.config, &whole).await
+        });
+        looking.await.map_err(|_| Error::Interrupted)?
+    }
+
+    /// Writes all fields of a path over a version; what was read of it is forgotten.
+    pub(super) async fn store(
+        self: &Arc<Self>,
+        path: &str,
+        fields: serde_json::Map<String, serde_json::Value>,
+        version: u64,
+    ) -> Result<u64, Error> {
+        let (this, whole) = (self.clone(), read::whole_path(&self.config, path)?);
+        let writing = tokio::spawn(async move {
+            let session = this.session()?;
+            let _busy = session.busy.read().await;
+            let written = write::write(&session, &this.config, &whole, fields, version).await;
+            this.documents.lock().retain(|key, _| !key.starts_with(&format!("{whole} ")));
+            written
+        });
+        writing.await.map_err(|_| Error::Interrupted)?
+    }
+
+    /// Whether a place is at a path.
+    pub(super) fn is_at(&self, entry: &Entry, path: &str) -> bool {
+        let whole = |path: &str| read::whole_path(&self.config, path).ok();
+        whole(path).is_some_and(|wanted| whole(&entry.path) == Some(wanted))
     }
 
     /// Logs in and returns who that is, where the login may know itself.

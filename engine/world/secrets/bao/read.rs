@@ -37,10 +37,10 @@ pub(super) struct Found {
 /// The engine that a path belongs to.
 #[derive(Clone)]
 pub(super) struct Mount {
-    path: String,
-    kv: Option<Kv>,
+    pub(super) path: String,
+    pub(super) kv: Option<Kv>,
     /// Whether that is only likely.
-    is_assumed: bool,
+    pub(super) is_assumed: bool,
 }
 
 impl Document {
@@ -131,7 +131,7 @@ pub(super) async fn read(
 }
 
 /// Finds the engine of a path, by asking where it may be asked.
-async fn mount(session: &Arc<Session>, config: &Config, whole: &str) -> Result<Mount, Error> {
+pub(super) async fn mount(session: &Arc<Session>, config: &Config, whole: &str) -> Result<Mount, Error> {
     let configured = config.mount.as_deref().map(|mount| mount.trim_matches('/'));
     let configured =
         configured.filter(|mount| whole.strip_prefix(mount).is_some_and(|rest| rest.starts_with('/')));
@@ -205,7 +205,13 @@ fn versioned(path: String, mut answer: Answer) -> Result<Document, Error> {
     }
 }
 
-fn refused(status: u16, verb: &'static str, capability: &'static str, path: String, words: String) -> Error {
+pub(super) fn refused(
+    status: u16,
+    verb: &'static str,
+    capability: &'static str,
+    path: String,
+    words: String,
+) -> Error {
     match status {
         403 => Error::Denied { verb: capability, path },
         404 if words.contains("no handler for route") => Error::NoMount(path),
