@@ -1,15 +1,19 @@
 //! Starts, plans, applies, resumes, replays and cancels runs: what every face calls. Nothing here talks to a terminal.
 
 mod apply;
+mod catalog;
 mod desk;
 mod dispatch;
 mod doctor;
+mod edit;
 mod endpoints;
 mod execute;
 mod history;
 mod hooks;
+pub mod identity;
 mod live;
 mod names;
+mod notify;
 mod own;
 mod prepare;
 mod probe;
@@ -22,28 +26,30 @@ mod secrets;
 mod settings;
 mod triggers;
 
-pub use apply::{read_plan, write_plan};
-pub use desk::{Desk, Saved};
+pub use apply::{plan_of, read_plan, write_plan};
+pub use catalog::{Listed, Stand};
+pub use desk::{Desk, Measured};
 pub use dispatch::{Allowance, Dispatcher, Folder, Folders, Here, Holdup, Round, Veto};
 pub use doctor::{Finding, State as FindingState, examine};
+pub use edit::{Change, EditError, Saved, Text};
 pub use endpoints::{Endpoint, Ping};
 pub use execute::{Asked, LOCK_WAIT, give_up, take_out};
 pub use history::{groups_by_hosts, start_of, used, walk};
 pub use hooks::{GitLabSettings, Hooks, Refused, Shown, Working};
+pub use identity::{Identity, IdentityError};
 pub use live::{Finished, Hands, sweep};
 pub use names::Known;
+pub use notify::{Notifier, notify_faults, send as send_notice, stale_since, test_notice};
 pub use own::Own;
 pub use prepare::{Prepared, Wanted, prepare, prepare_own};
 pub use probe::look;
 pub use project::{Config, FILE, Place, Project, ProjectError, Retention, StateConfig, parse_size, scripts};
-pub use repository::{
-    EditError, Following, LoginSettings, ProjectSettings, Repository, Sync, Verify, Wish, author,
-};
+pub use repository::{Following, LoginSettings, ProjectSettings, Repository, Sync, Verify, author};
 pub use resume::{Decision, new_plan, remedy};
 pub use scheduler::{Alarm, InForce, Scheduler};
 pub use schedules::{Looked, Schedules};
 pub use secrets::{Begun, SecretAnswer, SecretsError, SourceAnswer, Tested, Told, Trouble};
-pub use settings::{RunLimits, Settings};
+pub use settings::{Metrics, RunLimits, Settings};
 
 use crate::model::diagnostic::Diagnostic;
 use crate::model::runbook::ParameterError;
@@ -122,17 +128,28 @@ pub enum ServiceError {
         /// What was asked for.
         name: String,
     },
-    /// There is no such branch, tag or commit, or no project at all yet.
+    /// The server has no folder of the project, or none of the revision that was asked for.
     #[error("{reason}")]
-    Revision {
+    NoFolder {
+        /// The branch, tag or commit that was asked for.
+        revision: Option<String>,
         /// Why.
         reason: String,
     },
+    /// A file is not edited.
+    #[error(transparent)]
+    Edit(#[from] EditError),
     /// Whoever asks may run other runbooks, but not this one.
     #[error("{who} may not run `{runbook}`")]
     NotYours {
         /// The runbook.
         runbook: String,
+        /// Who asks.
+        who: String,
+    },
+    /// Whoever asks may plan, and this would change something.
+    #[error("{who} may ask for plans only: the branch is not protected")]
+    PlansOnly {
         /// Who asks.
         who: String,
     },

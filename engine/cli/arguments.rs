@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 
+use crate::cli::audit::AuditOptions;
 use crate::cli::caps::CapsOptions;
 use crate::cli::cert::CertOptions;
 use crate::cli::check::CheckOptions;
@@ -23,6 +24,7 @@ use crate::cli::secrets::SecretsOptions;
 use crate::cli::serve::ServeOptions;
 use crate::cli::show::ShowOptions;
 use crate::cli::token::TokenOptions;
+use crate::cli::user::UserOptions;
 use crate::cli::verify::VerifyOptions;
 use crate::cli::which::Which;
 
@@ -120,6 +122,8 @@ pub(crate) enum Verb {
     LabNginx(LabNginxOptions),
     Serve(ServeOptions),
     Token(TokenOptions),
+    User(UserOptions),
+    Audit(AuditOptions),
     Execute(ExecuteOptions),
     Completions(CompletionsOptions),
 }

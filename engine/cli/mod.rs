@@ -2,6 +2,7 @@
 
 mod arguments;
 mod ask;
+mod audit;
 mod caps;
 mod cert;
 mod check;
@@ -32,6 +33,7 @@ mod show;
 mod style;
 mod table;
 mod token;
+mod user;
 mod verify;
 mod view;
 mod when;
@@ -137,6 +139,8 @@ pub fn main() -> ExitCode {
         Verb::LabNginx(options) => Ok(lab::nginx(&options)),
         Verb::Serve(options) => serve::serve(&context, &options),
         Verb::Token(options) => token::token(&context, options),
+        Verb::User(options) => user::user(&context, options),
+        Verb::Audit(options) => audit::audit(&context, options),
         Verb::Execute(options) => execute::execute(&context, &options),
         Verb::Completions(options) => Ok(completions::completions(&context, &options)),
     };

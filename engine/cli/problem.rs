@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::gate::sentence;
 use crate::model::diagnostic::Diagnostic;
 use crate::model::inventory::PatternError;
-use crate::service::{ProjectError, ServiceError, new_plan};
+use crate::service::{IdentityError, ProjectError, ServiceError, new_plan};
 use crate::store::StoreError;
 use crate::world::tls::probe;
 
@@ -31,6 +31,16 @@ pub(crate) enum Problem {
 impl From<ServiceError> for Problem {
     fn from(error: ServiceError) -> Self {
         Self::Service(error)
+    }
+}
+
+impl From<IdentityError> for Problem {
+    fn from(error: IdentityError) -> Self {
+        match error {
+            IdentityError::Store(error) => error.into(),
+            IdentityError::Service(error) => (*error).into(),
+            error => Self::usage(sentence(&error), None),
+        }
     }
 }
 
@@ -63,18 +73,21 @@ impl Problem {
                 | ServiceError::NotInDoubt { .. }
                 | ServiceError::NoSchedule { .. }
                 | ServiceError::IsPlan { .. }
-                | ServiceError::Revision { .. }
                 | ServiceError::Plan { .. } => USAGE,
                 ServiceError::Store(StoreError::NoRun(_) | StoreError::Newer { .. }) => USAGE,
                 ServiceError::Store(
                     StoreError::PlanUsed(_) | StoreError::Held { .. } | StoreError::Over { .. },
                 )
                 | ServiceError::Locked { .. } => 3,
-                ServiceError::NotYours { .. } | ServiceError::Closed { .. } => 3,
+                ServiceError::Edit(_)
+                | ServiceError::NotYours { .. }
+                | ServiceError::PlansOnly { .. }
+                | ServiceError::Closed { .. } => 3,
                 ServiceError::CancelledWaiting { .. } => 5,
                 ServiceError::Probe { fault: probe::Fault::Invalid { .. }, .. } => USAGE,
                 ServiceError::Store(_)
                 | ServiceError::Unusable { .. }
+                | ServiceError::NoFolder { .. }
                 | ServiceError::Probe { .. }
                 | ServiceError::Runtime(_) => 1,
             },

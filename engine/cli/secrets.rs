@@ -299,6 +299,7 @@ impl From<SecretsError> for Problem {
             SecretsError::Which(_) => Some("name one of them with `--file`".to_owned()),
             SecretsError::Missing { .. } => Some("`nlrun secrets list` lists the names".to_owned()),
             SecretsError::Name(_)
+            | SecretsError::Unknown(_)
             | SecretsError::Key(_)
             | SecretsError::File(_)
             | SecretsError::Edit(_)

@@ -8,7 +8,9 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cli::Context;
 use crate::cli::problem::Problem;
-use crate::service::{Desk, Folders, Here, Hooks, Repository};
+use crate::gate::sentence;
+use crate::service::{Desk, Folders, Here, Hooks, Identity, Repository};
+use crate::world::tls::files::Files;
 
 /// Where the server listens when nothing is said: only this machine reaches it.
 const LISTEN: &str = "127.0.0.1:7766";
@@ -17,11 +19,16 @@ const LISTEN: &str = "127.0.0.1:7766";
 ///
 /// Runs go on when it ends; when it starts again it takes them up.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  nlrun serve\n  nlrun serve --listen 0.0.0.0:7766")]
+#[command(
+    after_help = "Examples:\n  nlrun user add ann --role admin && nlrun serve\n  nlrun serve --listen 0.0.0.0:7766"
+)]
 pub(crate) struct ServeOptions {
     /// Address and port to listen on [default: `server.listen` of nlrun.yaml, or 127.0.0.1:7766]
     #[arg(long, value_name = "ADDRESS:PORT", env = "NLRUN_LISTEN")]
     listen: Option<String>,
+    /// Listen beyond this machine without TLS: passwords and tokens can be read on the way
+    #[arg(long)]
+    insecure: bool,
 }
 
 pub(crate) fn serve(context: &Context, options: &ServeOptions) -> Result<u8, Problem> {
@@ -30,6 +37,21 @@ pub(crate) fn serve(context: &Context, options: &ServeOptions) -> Result<u8, Pro
     let address: SocketAddr = listen.parse().map_err(|_| {
         Problem::usage(format!("`{listen}` is no address with a port"), Some(format!("such as `{LISTEN}`")))
     })?;
+    let settings = &project.config().server;
+    let url =
+        settings.url.as_deref().map(|text| base(text).map(|url| url.scheme() == "https")).transpose()?;
+    let is_https = settings.tls.is_some() || url == Some(true);
+    if !is_https && !address.ip().is_loopback() && !options.insecure {
+        let hint = "name `server.tls: { certificate, key }` in nlrun.yaml, or `server.url: https://…` for a proxy that speaks TLS; \
+                    `--insecure` listens all the same";
+        let message =
+            format!("passwords and tokens could be read on their way to {address}: there is no TLS");
+        return Err(Problem::usage(message, Some(hint.to_owned())));
+    }
+    let tls = settings.tls.as_ref();
+    let tls =
+        tls.map(|tls| Files::open(project.root().join(&tls.certificate), project.root().join(&tls.key)));
+    let tls = tls.transpose().map_err(|error| Problem::usage(sentence(&error), None))?;
     let store = context.store(&project)?;
     let (folders, _following): (Arc<dyn Folders>, _) = match &project.config().server.project {
         None => (Arc::new(Here(project.root().to_owned())), None),
@@ -45,12 +67,28 @@ pub(crate) fn serve(context: &Context, options: &ServeOptions) -> Result<u8, Pro
         }
     };
     let desk = Desk::open(project, context.place.clone(), store, folders)?;
-    let ready = |address: SocketAddr| context.out.word(&format!("nlrun serves http://{address}"));
+    let identity = Identity::open(&desk)?;
+    if !identity.has_anybody()? {
+        context.out.word(
+            "nobody can sign in yet: `nlrun user add NAME --role admin` makes a user, `nlrun token add NAME --role admin` a token",
+        );
+    }
     let hooks = Hooks::new(&desk).map_err(|why| Problem::usage(why, None))?;
     let working = hooks.as_ref().map(Hooks::work).transpose();
     let _working = working.map_err(|error| Problem::Other(error.to_string()))?;
-    crate::server::serve(desk, hooks, address, ready, told_to_end())?;
+    let ready = |address: &str| context.out.word(&format!("nlrun serves {address}"));
+    crate::server::serve(desk, identity, hooks, address, tls, ready, told_to_end())?;
     Ok(0)
+}
+
+/// Reads how people reach the server.
+fn base(text: &str) -> Result<url::Url, Problem> {
+    let wrong = || {
+        Problem::usage(format!("`server.url: {text}` is no address such as https://nlrun.example.net"), None)
+    };
+    let url = url::Url::parse(text).map_err(|_| wrong())?;
+    let is_right = matches!(url.scheme(), "http" | "https") && url.path() == "/" && url.query().is_none();
+    if is_right { Ok(url) } else { Err(wrong()) }
 }
 
 /// Waits until a person or a supervisor wants the server to end.

@@ -1,16 +1,16 @@
 //! `token`: the tokens of the server's API.
 
 use clap::{Args, Subcommand};
-use ring::rand::{SecureRandom as _, SystemRandom};
 use serde_json::json;
 
 use crate::cli::Context;
 use crate::cli::problem::Problem;
 use crate::cli::table::{Cell, Table};
+use crate::cli::user::{done, of_role, role};
 use crate::cli::when;
 use crate::model::duration;
 use crate::model::role::Role;
-use crate::store::Token;
+use crate::service::identity::{NewToken, add_token, remove_token};
 use crate::world::clock;
 
 /// Make, list and remove tokens of the server's API
@@ -44,10 +44,10 @@ struct Add {
     /// What its holder may do: viewer, operator, editor or admin
     #[arg(long, value_parser = role)]
     role: Role,
-    /// A capability of runs that its holder asks for [default: all that a runbook needs]
+    /// A capability of runs that its holder asks for [default: those of the role]
     #[arg(long, value_name = "CAPABILITY")]
     grant: Vec<String>,
-    /// A glob of runbooks that its holder may run [default: all]
+    /// A glob of runbooks that its holder may run [default: those of the role]
     #[arg(long, value_name = "GLOB")]
     runbook: Vec<String>,
     /// How long it is valid, such as 90d [default: until it is removed]
@@ -55,40 +55,22 @@ struct Add {
     time: Option<std::time::Duration>,
 }
 
-fn role(word: &str) -> Result<Role, String> {
-    let all = Role::ALL.map(Role::as_str).join(", ");
-    Role::parse(word).ok_or_else(|| format!("a role is one of {all}"))
-}
-
 pub(crate) fn token(context: &Context, options: TokenOptions) -> Result<u8, Problem> {
     let project = context.project()?;
     let store = context.store(&project)?;
     match options.what {
         What::Add(add) => {
-            for grant in &add.grant {
-                grant
-                    .parse::<crate::model::capability::Capability>()
-                    .map_err(crate::service::ServiceError::from)?;
-            }
-            let mut random = [0; 32];
-            SystemRandom::new()
-                .fill(&mut random)
-                .map_err(|_| Problem::Other("the system gives no random numbers".to_owned()))?;
-            let shown = format!("nlr_{}", base16ct::lower::encode_string(&random));
             let now = clock::now().as_microsecond();
-            let token = Token {
+            let new = NewToken {
                 name: add.name,
                 role: add.role,
-                grants: if add.grant.is_empty() { vec!["*".to_owned()] } else { add.grant },
+                grants: add.grant,
                 runbooks: add.runbook,
-                made_at: now,
-                made_by: context.place.person.user.clone(),
                 expires_at: add.time.map(|time| now.saturating_add(time.as_micros() as i64)),
             };
-            if !store.add_token(&token, &hash(&shown))? {
-                let hint = format!("`nlrun token remove {}` forgets it", token.name);
-                return Err(Problem::usage(format!("there is a token `{}`", token.name), Some(hint)));
-            }
+            let target = format!("tokens/{} {}", new.name, new.role.as_str());
+            let (token, shown) = add_token(&store, new, &context.place.person.user, None)?;
+            done(context, &store, "tokens.create", &target)?;
             if context.out.json {
                 context.out.json(&json!({ "name": token.name, "token": shown }));
             } else {
@@ -105,33 +87,24 @@ pub(crate) fn token(context: &Context, options: TokenOptions) -> Result<u8, Prob
                 return Ok(0);
             }
             let mut table =
-                Table::new(&context.out, &["token", "role", "grants", "runbooks", "by", "ends"], &[]);
+                Table::new(&context.out, &["token", "role", "grants", "runbooks", "by", "ends", "used"], &[]);
             for token in &tokens {
                 table.row([
                     Cell::new(&token.name),
                     Cell::new(token.role.as_str()),
-                    Cell::new(token.grants.join(" ")),
-                    Cell::new(if token.runbooks.is_empty() {
-                        "all".into()
-                    } else {
-                        token.runbooks.join(" ")
-                    }),
+                    Cell::new(of_role(&token.grants)),
+                    Cell::new(of_role(&token.runbooks)),
                     Cell::new(&token.made_by),
-                    Cell::new(token.expires_at.map(when::minute).unwrap_or_else(|| "never".to_owned())),
+                    Cell::new(token.expires_at.map_or_else(|| "never".to_owned(), when::minute)),
+                    Cell::new(token.used_at.map_or_else(|| "never".to_owned(), when::age)),
                 ]);
             }
             context.out.raw(table.text().as_bytes());
         }
         What::Remove { name } => {
-            if !store.remove_token(&name)? {
-                return Err(Problem::usage(format!("there is no token `{name}`"), None));
-            }
+            remove_token(&store, &name)?;
+            done(context, &store, "tokens.remove", &format!("tokens/{name}"))?;
         }
     }
     Ok(0)
-}
-
-fn hash(shown: &str) -> [u8; 32] {
-    use sha2::{Digest as _, Sha256};
-    Sha256::digest(shown.as_bytes()).into()
 }

@@ -1,6 +1,7 @@
 //! Plain data and pure folds: no tokio, no I/O, no clock.
 
 pub mod address;
+pub mod bucket;
 pub mod capability;
 pub mod diagnostic;
 pub mod diff;
@@ -8,12 +9,16 @@ pub mod duration;
 pub mod effect;
 pub mod event;
 pub mod given;
+pub mod histogram;
 pub mod hook;
 pub mod inventory;
 pub mod k8s;
 pub mod nearest;
+pub mod network;
+pub mod notice;
 pub mod order;
 pub mod parameter;
+pub mod parameter_schema;
 pub mod plan;
 pub mod port;
 pub mod role;

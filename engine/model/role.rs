@@ -49,6 +49,8 @@ pub struct Caller {
     pub runbooks: Vec<String>,
     /// Who they are, as a run that they ask for remembers it.
     pub trigger: Trigger,
+    /// Whether they may ask for plans, and change nothing.
+    pub plans_only: bool,
 }
 
 impl Caller {

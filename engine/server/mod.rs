@@ -4,16 +4,28 @@
 
 mod api;
 mod caller;
+mod extract;
+mod guard;
+mod health;
 mod hooks;
+mod house;
+mod listen;
+mod log;
+mod login;
+mod metrics;
 mod problem;
+mod reference;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use axum::extract::DefaultBodyLimit;
+use axum::middleware::from_fn_with_state;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
-use crate::service::{Desk, Hooks, ServiceError};
+use crate::service::{Desk, Hooks, Identity, ServiceError};
+use crate::world::tls::files::Files;
 
 pub use api::openapi;
 
@@ -21,32 +33,63 @@ pub use api::openapi;
 #[derive(Clone)]
 pub(crate) struct App {
     pub(crate) desk: Desk,
+    pub(crate) identity: Identity,
     /// Where events of GitLab go.
     pub(crate) hooks: Option<Hooks>,
+    pub(crate) house: Arc<guard::Gatehouse>,
     /// Turns true when the server ends, so that streams end with it.
     pub(crate) ending: watch::Receiver<bool>,
 }
 
 impl App {
+    /// Puts together what every route gets; `own` is the address that the server listens on.
+    fn new(
+        desk: Desk,
+        identity: Identity,
+        hooks: Option<Hooks>,
+        own: &str,
+        description: &utoipa::openapi::OpenApi,
+        ending: watch::Receiver<bool>,
+    ) -> Self {
+        let settings = &desk.project().config().server;
+        let url = settings.url.as_deref().unwrap_or(own);
+        let url =
+            url::Url::parse(url).or_else(|_| url::Url::parse(own)).expect("an address and a port are a URL");
+        let house = guard::Gatehouse::new(url, settings.trusted_proxies.clone(), description);
+        Self { desk, identity, hooks, house: Arc::new(house), ending }
+    }
+
     /// Looks something up in the run log, off the threads that serve requests.
     pub(crate) async fn look<T: Send + 'static>(
         &self,
         look: impl FnOnce(&Desk) -> Result<T, ServiceError> + Send + 'static,
     ) -> Result<T, problem::Failure> {
+        self.work(look).await
+    }
+
+    /// Does something off the threads that serve requests.
+    pub(crate) async fn work<T: Send + 'static, E: Into<problem::Failure> + Send + 'static>(
+        &self,
+        work: impl FnOnce(&Desk) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, problem::Failure> {
         let desk = self.desk.clone();
-        match tokio::task::spawn_blocking(move || look(&desk)).await {
-            Ok(result) => Ok(result?),
+        match tokio::task::spawn_blocking(move || work(&desk)).await {
+            Ok(result) => result.map_err(Into::into),
             Err(_) => Err(problem::Failure::broken()),
         }
     }
 }
 
 /// Listens and answers until `ended` is done; the work behind the desk goes on meanwhile.
+///
+/// With `tls` it shows a certificate. `ready` gets the address that people reach it at.
 pub fn serve(
     desk: Desk,
+    identity: Identity,
     hooks: Option<Hooks>,
     listen: SocketAddr,
-    ready: impl FnOnce(SocketAddr),
+    tls: Option<Files>,
+    ready: impl FnOnce(&str),
     ended: impl Future<Output = ()>,
 ) -> Result<(), ServiceError> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -59,30 +102,38 @@ pub fn serve(
         let desk = desk.clone();
         std::thread::Builder::new().name("desk".to_owned()).spawn(move || desk.work())?
     };
+    let metrics_at = desk.project().config().server.metrics.listen.clone();
     let result = runtime.block_on(async {
         let listener = TcpListener::bind(listen).await?;
-        ready(listener.local_addr()?);
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        let own = format!("{scheme}://{}", listener.local_addr()?);
+        ready(&own);
         let (end, ending) = watch::channel(false);
-        let app = App { desk: desk.clone(), hooks, ending };
-        let router = api::router(Arc::new(openapi())).with_state(app);
-        let service = router.into_make_service_with_connect_info::<SocketAddr>();
-        let mut told = end.subscribe();
-        let serving = axum::serve(listener, service).with_graceful_shutdown(async move {
-            let _ = told.wait_for(|ended| *ended).await;
-        });
-        let serving = async { serving.await };
-        tokio::pin!(serving, ended);
-        tokio::select! {
-            result = &mut serving => result,
-            () = &mut ended => {
-                let _ = end.send(true);
-                tokio::time::timeout(std::time::Duration::from_secs(5), serving).await.unwrap_or(Ok(()))
-            }
+        let description = Arc::new(openapi());
+        let app = App::new(desk.clone(), identity, hooks, &own, &description, ending);
+        tokio::spawn(house::keep(app.clone()));
+        if let Some(listen) = metrics_at {
+            tokio::spawn(metrics::serve(TcpListener::bind(listen).await?, app.clone()));
         }
+        let ended = async move {
+            ended.await;
+            let _ = end.send(true);
+        };
+        listen::listen(listener, tls.map(Arc::new), router(app, description), ended).await;
+        Ok::<(), ServiceError>(())
     });
     desk.close();
     let worked = work.join();
     runtime.shutdown_background();
     result?;
     worked.unwrap_or(Ok(()))
+}
+
+/// Puts the routes together, behind the guard.
+fn router(app: App, description: Arc<utoipa::openapi::OpenApi>) -> axum::Router {
+    api::router(description)
+        .merge(login::router())
+        .layer(DefaultBodyLimit::max(extract::MOST_BODY))
+        .layer(from_fn_with_state(app.clone(), guard::guard))
+        .with_state(app)
 }

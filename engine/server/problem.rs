@@ -5,7 +5,9 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::service::{ProjectError, ServiceError};
+use crate::model::bucket::Refused;
+use crate::server::guard::{Note, Why};
+use crate::service::{EditError, IdentityError, ProjectError, ServiceError};
 use crate::store::StoreError;
 
 /// A problem as programs get it (RFC 9457).
@@ -32,12 +34,14 @@ pub(crate) struct Failure {
     kind: &'static str,
     detail: String,
     errors: Vec<serde_json::Value>,
+    retry: Option<Refused>,
+    note: Note,
 }
 
 impl Failure {
     /// Makes a failure of one sort.
     pub(crate) fn new(status: StatusCode, kind: &'static str, detail: impl Into<String>) -> Self {
-        Self { status, kind, detail: detail.into(), errors: Vec::new() }
+        Self { status, kind, detail: detail.into(), errors: Vec::new(), retry: None, note: Note::default() }
     }
 
     /// What was asked for is not there.
@@ -65,6 +69,18 @@ impl Failure {
         Self::new(StatusCode::FORBIDDEN, "forbidden", detail)
     }
 
+    /// Whoever asks has asked too often.
+    pub(crate) fn too_many(refused: Refused) -> Self {
+        let words = format!("too many requests; wait {} s", seconds(refused));
+        let failure = Self::new(StatusCode::TOO_MANY_REQUESTS, "too-many", words);
+        Self { retry: Some(refused), ..failure }
+    }
+
+    /// Says what the audit needs to know besides.
+    pub(crate) fn noted(self, note: Note) -> Self {
+        Self { note, ..self }
+    }
+
     /// The server itself broke.
     pub(crate) fn broken() -> Self {
         Self::new(
@@ -84,11 +100,6 @@ impl Failure {
     pub(crate) fn detail(&self) -> &str {
         &self.detail
     }
-
-    /// Returns the status of the answer.
-    pub(crate) fn status(&self) -> StatusCode {
-        self.status
-    }
 }
 
 impl IntoResponse for Failure {
@@ -97,7 +108,7 @@ impl IntoResponse for Failure {
             kind: format!("/problems/{}", self.kind),
             title: self.status.canonical_reason().unwrap_or_default().to_owned(),
             status: self.status.as_u16(),
-            detail: self.detail,
+            detail: self.detail.clone(),
             errors: self.errors,
         };
         let body = serde_json::to_string(&problem).unwrap_or_default();
@@ -107,7 +118,52 @@ impl IntoResponse for Failure {
         if self.status == StatusCode::UNAUTHORIZED {
             response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
+        if let Some(refused) = self.retry {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds(refused)));
+        }
+        let is_repeated = self.retry.is_some_and(|refused| !refused.is_first);
+        response.extensions_mut().insert(Why { detail: self.detail, is_repeated });
+        response.extensions_mut().insert(self.note);
         response
+    }
+}
+
+/// Whole seconds after which it is worth a try.
+fn seconds(refused: Refused) -> u64 {
+    refused.wait.as_secs() + 1
+}
+
+impl From<IdentityError> for Failure {
+    fn from(error: IdentityError) -> Self {
+        let detail = error.to_string();
+        let unauthorized = |detail| Self::new(StatusCode::UNAUTHORIZED, "unauthorized", detail);
+        match error {
+            IdentityError::Store(error) => error.into(),
+            IdentityError::Service(error) => (*error).into(),
+            IdentityError::TooMany(refused) => Self { detail, ..Self::too_many(refused) },
+            IdentityError::Busy => Self::new(StatusCode::SERVICE_UNAVAILABLE, "busy", detail),
+            IdentityError::Wrong
+            | IdentityError::Token(_)
+            | IdentityError::Claim(_)
+            | IdentityError::NoRule
+            | IdentityError::NotConfigured(_)
+            | IdentityError::Oidc(_) => unauthorized(detail),
+            IdentityError::Replayed | IdentityError::NoRole(_) | IdentityError::Beyond(_) => {
+                Self::forbidden(detail)
+            }
+            IdentityError::Provider(_) => Self::new(StatusCode::BAD_GATEWAY, "provider", detail),
+            IdentityError::Taken { .. } | IdentityError::Elsewhere(_) => Self::conflict(detail),
+            IdentityError::NoSuch { .. } => Self::not_found(detail),
+            IdentityError::Name(_)
+            | IdentityError::Weak { .. }
+            | IdentityError::Long { .. }
+            | IdentityError::Capability(_)
+            | IdentityError::Glob(_) => Self::invalid(detail),
+            IdentityError::File { .. } | IdentityError::Random => {
+                tracing::error!(error = detail, "a request failed");
+                Self::new(StatusCode::INTERNAL_SERVER_ERROR, "failed", detail)
+            }
+        }
     }
 }
 
@@ -124,7 +180,23 @@ impl From<ServiceError> for Failure {
             ServiceError::Store(StoreError::NoRun(_))
             | ServiceError::Project(ProjectError::NoRunbook { .. }) => Self::not_found(detail),
             ServiceError::NoSchedule { .. } => Self::not_found(detail),
-            ServiceError::NotYours { .. } => Self::forbidden(detail),
+            // Where the project lies is nothing for those who ask over the network.
+            ServiceError::Project(ProjectError::Outside(..)) => Self::not_found("there is no such runbook"),
+            ServiceError::Store(StoreError::Overtaken) => {
+                Self::conflict("somebody else, or the scheduler, has moved it meanwhile: look again")
+            }
+            ServiceError::NoFolder { revision: Some(_), .. } => Self::invalid(detail),
+            ServiceError::NoFolder { revision: None, .. } => {
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, "no-project", detail)
+            }
+            ServiceError::NotYours { .. } | ServiceError::PlansOnly { .. } => Self::forbidden(detail),
+            ServiceError::Edit(EditError::Path(_)) => Self::not_found(detail),
+            ServiceError::Edit(EditError::Changed(_)) => Self::conflict(detail),
+            ServiceError::Edit(EditError::Refused(_)) => Self::invalid(detail),
+            ServiceError::Edit(EditError::Check { found, .. }) => {
+                let errors = found.iter().filter_map(|one| serde_json::to_value(one).ok()).collect();
+                Self::invalid(detail).with(errors)
+            }
             ServiceError::Check(found) => {
                 let errors = found.iter().filter_map(|one| serde_json::to_value(one).ok()).collect();
                 Self::invalid(detail).with(errors)
@@ -137,7 +209,6 @@ impl From<ServiceError> for Failure {
             | ServiceError::Capability(_)
             | ServiceError::NotInDoubt { .. }
             | ServiceError::IsPlan { .. }
-            | ServiceError::Revision { .. }
             | ServiceError::Plan { .. } => Self::invalid(detail),
             ServiceError::Closed { .. } => Self::conflict(detail),
             ServiceError::Store(

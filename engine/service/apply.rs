@@ -29,7 +29,7 @@ pub fn write_plan(store: &Store, finished: &Finished, path: &Path) -> Result<Pla
 }
 
 /// Puts the plan of a planned run together from its events.
-pub(super) fn plan_of(reader: &Reader, run: RunId) -> Result<Plan, ServiceError> {
+pub fn plan_of(reader: &Reader, run: RunId) -> Result<Plan, ServiceError> {
     let (mut effects, mut start) = (Vec::new(), None);
     walk::<StoreError>(reader, run, Seq(0), |record| {
         effects.extend(Planned::from_event(&record.event));

@@ -8,6 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::{broadcast, watch};
 
+use crate::model::histogram::Histogram;
 use crate::model::order::Order;
 use crate::model::role::Caller;
 use crate::model::run::{Mode, RunId, Status};
@@ -16,10 +17,9 @@ use crate::model::schedule::{Cursor, Limits};
 use crate::service::dispatch::{Dispatcher, Folders, Holdup, Veto};
 use crate::service::execute::take_out;
 use crate::service::scheduler::{self, Alarm, InForce, Scheduler};
-use crate::service::{EditError, Place, Project, Schedules, ServiceError, Wish};
+use crate::service::{Place, Project, Schedules, ServiceError};
 use crate::store::{Enqueued, Keys, NamedLock, Reader, Store, StoreError};
 use crate::world::clock;
-use crate::world::repository::Written;
 
 /// How often the run log is looked at for news of other processes.
 const LOOK: Duration = Duration::from_millis(25);
@@ -35,15 +35,6 @@ const UNSYNCHRONIZED: Duration = Duration::from_secs(300);
 const ALARMS: usize = 256;
 /// The name of the lock that the server in the lead holds.
 const LEAD: &str = "server";
-
-/// An edit that was made.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Saved {
-    /// The commit.
-    pub written: Written,
-    /// The URL of the branch's merge request.
-    pub merge_request: Option<String>,
-}
 
 /// What all faces of a server share. Cheap to clone.
 #[derive(Clone)]
@@ -67,6 +58,16 @@ struct Inner {
     veto: Veto,
     leads: AtomicBool,
     is_ending: AtomicBool,
+    measured: Mutex<Measured>,
+}
+
+/// What is measured while the server works, since it was started; in seconds.
+#[derive(Debug, Clone, Default)]
+pub struct Measured {
+    /// How much later than due runs of schedules came into the queue.
+    pub lateness: Histogram,
+    /// How long runs waited in the queue until a process was started for them.
+    pub wait: Histogram,
 }
 
 #[derive(Default)]
@@ -124,6 +125,7 @@ impl Desk {
             veto,
             leads: AtomicBool::new(false),
             is_ending: AtomicBool::new(false),
+            measured: Mutex::default(),
         })))
     }
 
@@ -182,6 +184,11 @@ impl Desk {
         self.0.held_up.lock().clone()
     }
 
+    /// Returns what was measured since the server was started.
+    pub fn measured(&self) -> Measured {
+        self.0.measured.lock().clone()
+    }
+
     /// Puts an order into its queue, unless its key is known.
     pub fn enqueue(&self, order: &Order, keys: &Keys) -> Result<Enqueued, ServiceError> {
         let enqueued = self.0.store.enqueue(order, keys)?;
@@ -202,6 +209,9 @@ impl Desk {
             order.runbook = self.runbook(&order.runbook, order.revision.as_deref())?;
         }
         self.may_run(&order.runbook, caller)?;
+        if caller.plans_only && order.mode != Mode::Plan {
+            return Err(ServiceError::PlansOnly { who: caller.name() });
+        }
         let closed = match order.mode {
             Mode::Apply => scheduler::closed(&self.schedules(), &order.runbook, clock::now()),
             Mode::Plan => None,
@@ -217,7 +227,8 @@ impl Desk {
     ///
     /// A revision that is not here yet is fetched.
     pub(super) fn runbook(&self, name: &str, revision: Option<&str>) -> Result<String, ServiceError> {
-        let unusable = |reason: String| ServiceError::Revision { reason };
+        let unusable =
+            |reason: String| ServiceError::NoFolder { revision: revision.map(str::to_owned), reason };
         if let (Some(repository), Some(revision)) = (self.0.folders.repository(), revision) {
             repository.bring(revision).map_err(unusable)?;
         }
@@ -226,27 +237,8 @@ impl Desk {
         Ok(project.runbook(name, project.root())?)
     }
 
-    /// Edits a file of the project: a commit on a branch, pushed at once.
-    pub fn save(&self, wish: &Wish) -> Result<Saved, EditError> {
-        let plain = || EditError::Refused("the server runs a plain folder: edit the file there".to_owned());
-        let repository = self.0.folders.repository().ok_or_else(plain)?;
-        let written = repository.save(wish)?;
-        let target = &repository.settings().branch;
-        let title = wish.message.lines().next().filter(|line| !line.trim().is_empty());
-        let title = title.map_or_else(|| format!("Edit {}", wish.path), str::to_owned);
-        let is_proposed = written.changed && wish.branch != *target;
-        let opened =
-            is_proposed.then(|| super::hooks::merge_request(self, &wish.branch, target, &title)).flatten();
-        let merge_request = opened.and_then(|opened| {
-            // The commit is there; the merge request is opened with the next edit, or by hand.
-            opened
-                .inspect_err(|failure| tracing::warn!("no merge request was opened: {}", failure.message))
-                .ok()
-        });
-        Ok(Saved { written, merge_request })
-    }
-
-    fn may_run(&self, runbook: &str, caller: &Caller) -> Result<(), ServiceError> {
+    /// Demands that somebody's runbooks cover this one.
+    pub(super) fn may_run(&self, runbook: &str, caller: &Caller) -> Result<(), ServiceError> {
         let covers = |glob: &String| {
             globset::GlobBuilder::new(glob)
                 .literal_separator(true)
@@ -395,6 +387,7 @@ impl Desk {
             }
         };
         for (run, late) in &turn.queued {
+            self.0.measured.lock().lateness.add(*late);
             tracing::info!(%run, late_ms = late.as_millis() as u64, "scheduled");
         }
         for (run, schedule) in &turn.cancels {
@@ -430,6 +423,10 @@ impl Desk {
         match self.0.dispatcher.round(&self.0.veto) {
             Ok(round) => {
                 for run in &round.started {
+                    let waited = self.read::<_, StoreError>(|reader| reader.waited(*run));
+                    if let Ok(Some(waited)) = waited {
+                        self.0.measured.lock().wait.add(waited);
+                    }
                     tracing::info!(%run, "started");
                 }
                 for run in &round.given_up {

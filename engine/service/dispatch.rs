@@ -36,6 +36,15 @@ pub struct Folder {
     pub commit: Option<String>,
     /// Whether the followed branch has that commit: what is only elsewhere is planned, and not applied.
     pub is_followed: bool,
+    /// What is wrong with its signature, where one is demanded.
+    pub unsigned: Option<String>,
+}
+
+impl Folder {
+    /// A folder in which a run goes on that has begun: what goes for beginnings was decided then.
+    fn again(path: PathBuf) -> Self {
+        Self { path, commit: None, is_followed: true, unsigned: None }
+    }
 }
 
 /// Where the project's commits are.
@@ -55,7 +64,7 @@ pub struct Here(pub PathBuf);
 impl Folders for Here {
     fn folder(&self, revision: Option<&str>) -> Result<Folder, String> {
         match revision {
-            None => Ok(Folder { path: self.0.clone(), commit: None, is_followed: true }),
+            None => Ok(Folder { path: self.0.clone(), commit: None, is_followed: true, unsigned: None }),
             Some(revision) => Err(format!(
                 "`{revision}` cannot be run: the server runs a plain folder; with `server.project` it follows a repository"
             )),
@@ -69,8 +78,14 @@ impl Folders for Here {
 fn reviewed(folder: Folder, order: &Order) -> Result<Folder, String> {
     let is_of_merge_request =
         order.plan.is_some() && matches!(order.trigger, Trigger::Webhook { merge_request: Some(_), .. });
-    if folder.is_followed || order.mode == Mode::Plan || is_of_merge_request {
+    if folder.is_followed || order.mode == Mode::Plan {
         return Ok(folder);
+    }
+    if is_of_merge_request {
+        return match folder.unsigned {
+            Some(why) => Err(why),
+            None => Ok(folder),
+        };
     }
     let revision = order.revision.as_deref().unwrap_or_default();
     Err(format!(
@@ -165,9 +180,10 @@ impl Dispatcher {
         let mut waiting = Vec::new();
         for one in queued.into_iter().filter(|one| !spawned.contains_key(&one.run)) {
             let deadline = one.order.deadline;
-            let reason = match deadline.is_some_and(|deadline| deadline < clock::now().as_microsecond()) {
-                true => Some("it was not started before its deadline".to_owned()),
-                false => veto(&one.order),
+            let reason = if deadline.is_some_and(|deadline| deadline < clock::now().as_microsecond()) {
+                Some("it was not started before its deadline".to_owned())
+            } else {
+                veto(&one.order)
             };
             let folder = match reason {
                 Some(reason) => Err(reason),
@@ -263,7 +279,7 @@ impl Dispatcher {
         for (option, addresses) in [("--done", done), ("--again", again)] {
             words.extend(addresses.iter().flat_map(|address| [option.as_ref(), OsStr::new(address)]));
         }
-        let child = self.start(run, &Folder { path, commit: None, is_followed: true }, &words)?;
+        let child = self.start(run, &Folder::again(path), &words)?;
         let queue = order.map_or_else(|| DEFAULT_QUEUE.to_owned(), |order| order.queue);
         let started = Started { queue, overlap_key: String::new(), catch_up: false, locks: Vec::new() };
         self.spawned.lock().insert(run, Spawned { child, started });
@@ -372,8 +388,7 @@ impl Dispatcher {
                 );
                 match path {
                     Ok(path) => {
-                        let child =
-                            self.start(one.run, &Folder { path, commit: None, is_followed: true }, &[])?;
+                        let child = self.start(one.run, &Folder::again(path), &[])?;
                         self.spawned.lock().insert(one.run, Spawned { child, started: self.started(one) });
                         return Ok(());
                     }

@@ -106,7 +106,7 @@ impl Project {
     }
 }
 
-fn check_all(
+pub(super) fn check_all(
     sources: &dyn Sources,
     entries: &[String],
     inventory: &Inventory,

@@ -111,7 +111,7 @@ impl Scheduler {
         let mut turn = Turn::default();
         let moved = self.last.map_or(Step::None, |last| step(last, now));
         self.last = Some(now);
-        self.reload(now.wall, &mut turn)?;
+        self.reload(now.wall, &mut turn);
         if let Step::Jump(by) = moved {
             self.jump(now.wall, by, &mut turn)?;
         }
@@ -138,22 +138,22 @@ impl Scheduler {
     }
 
     /// Reads the files of schedules again when they are others.
-    fn reload(&mut self, now: Timestamp, turn: &mut Turn) -> Result<(), ServiceError> {
+    fn reload(&mut self, now: Timestamp, turn: &mut Turn) {
         let is_due = self.looked_at.is_none_or(|last| now.duration_since(last).abs() >= LOOK);
         if !is_due {
-            return Ok(());
+            return;
         }
         self.looked_at = Some(now);
         let folder = match self.folders.folder(None) {
             Ok(folder) => folder.path,
             Err(why) => {
                 turn.alarms.push(Alarm::Unusable { why });
-                return Ok(());
+                return;
             }
         };
         let seen = (folder.clone(), fingerprint(&folder));
         if self.seen.as_ref() == Some(&seen) {
-            return Ok(());
+            return;
         }
         let read = Project::find(&folder).map_err(ServiceError::from).and_then(|project| project.schedules());
         self.seen = Some(seen);
@@ -174,7 +174,6 @@ impl Scheduler {
                 turn.alarms.push(Alarm::Unusable { why });
             }
         }
-        Ok(())
     }
 
     /// Decides some schedules; where that fails, they are asked again at the next turn.
@@ -230,10 +229,7 @@ impl Scheduler {
                 reason: "",
             })
             .collect();
-        let queued = match moves.is_empty() {
-            true => Vec::new(),
-            false => self.store.decide(self.fence, &moves)?,
-        };
+        let queued = if moves.is_empty() { Vec::new() } else { self.store.decide(self.fence, &moves)? };
         let at = clock::now();
         let names: Vec<&str> = moves.iter().map(|step| step.schedule).collect();
         for (_, schedule, _, decided) in &steps {

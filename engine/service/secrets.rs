@@ -20,6 +20,9 @@ pub enum SecretsError {
     /// The name is none.
     #[error(transparent)]
     Name(#[from] InvalidName),
+    /// It has no value.
+    #[error(transparent)]
+    Unknown(Box<SecretError>),
     /// There is no encrypted file to write to.
     #[error("nlrun.yaml names no encrypted file for secrets")]
     NoFile,
@@ -173,6 +176,17 @@ impl Project {
                 warnings: warnings.into_iter().map(clean).collect(),
             }
         })
+    }
+
+    /// Fetches one secret for the server itself; the thread waits.
+    pub fn secret(&self, place: &Place, name: &SecretName) -> Result<Secret, SecretsError> {
+        let secrets = self.secrets(place);
+        wait(async {
+            let found = secrets.get(name).await;
+            secrets.close().await;
+            found
+        })?
+        .map_err(|error| SecretsError::Unknown(Box::new(error)))
     }
 
     /// Opens each source of secrets without asking for a value.

@@ -7,8 +7,11 @@ use serde::de::Error;
 use serde::{Deserialize, Deserializer};
 
 use crate::model::duration;
+use crate::model::network::Network;
+use crate::model::role::Role;
 use crate::model::schedule::Limits;
-use crate::service::{Allowance, parse_size};
+use crate::service::identity::settings::{Lifetimes, OidcSettings, Requests, RoleGrants, TlsFiles};
+use crate::service::{Allowance, GitLabSettings, ProjectSettings, parse_size};
 
 /// What the server needs to know; every key is optional, unknown keys are errors.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -25,9 +28,35 @@ pub struct Settings {
     /// What one run may use.
     pub limits: RunLimits,
     /// The repository that the server follows; without one it runs the folder that it was started in.
-    pub project: Option<crate::service::ProjectSettings>,
-    /// Whose webhooks are taken, and who may order what in a merge request.
-    pub gitlab: Option<crate::service::GitLabSettings>,
+    pub project: Option<ProjectSettings>,
+    /// Who is told what needs somebody.
+    pub notify: crate::world::notify::config::Config,
+    /// Who may read `/metrics`, and where.
+    pub metrics: Metrics,
+    /// The certificate that the server shows; without one it speaks HTTP, for a proxy or for this machine.
+    pub tls: Option<TlsFiles>,
+    /// Addresses of proxies whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed.
+    pub trusted_proxies: Vec<Network>,
+    /// How long people stay signed in.
+    pub sessions: Lifetimes,
+    /// How much one caller may ask for.
+    pub requests: Requests,
+    /// What each role may run, where nothing more is said of somebody.
+    pub roles: BTreeMap<Role, RoleGrants>,
+    /// An OpenID Connect provider that people sign in at.
+    pub oidc: Option<OidcSettings>,
+    /// GitLab: whose pipelines come in, whose webhooks are taken, and who may order what in a merge request.
+    pub gitlab: GitLabSettings,
+}
+
+/// Who may read `/metrics`, and where.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Metrics {
+    /// Whether anybody may who reaches it; otherwise a token of a viewer is asked for.
+    pub open: bool,
+    /// Address and port of a listener of its own, where no token is asked for; it also has `/healthz` and `/readyz`.
+    pub listen: Option<String>,
 }
 
 /// What one run may use.

@@ -28,6 +28,19 @@ pub struct NamedLock {
     _file: File,
 }
 
+/// A named lock that a living process holds.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct HeldLock {
+    /// Its name.
+    pub name: String,
+    /// What its holder says of itself.
+    pub holder: String,
+    /// The run that holds it, where a run does.
+    pub run: Option<RunId>,
+    /// Since when: microseconds since 1970, UTC.
+    pub since: Option<i64>,
+}
+
 impl Store {
     /// Takes the right to append to this run.
     ///
@@ -64,6 +77,24 @@ impl Store {
         held
     }
 
+    /// Lists the named locks that living processes hold, with their age.
+    pub fn locks(&self) -> Vec<HeldLock> {
+        let held = self.held_locks().into_iter().map(|(file, holder)| {
+            let path = self.dir().join("locks").join(format!("name-{file}"));
+            // The holder writes the file when it takes the lock, and never again.
+            let taken = std::fs::metadata(path).and_then(|about| about.modified()).ok();
+            let since = taken.and_then(|time| jiff::Timestamp::try_from(time).ok());
+            let run = holder.strip_prefix("run ").and_then(|rest| rest.split(' ').next()?.parse().ok());
+            HeldLock {
+                name: unescaped(&file),
+                holder,
+                run: run.map(RunId),
+                since: since.map(jiff::Timestamp::as_microsecond),
+            }
+        });
+        held.collect()
+    }
+
     /// Returns what the living holder of a named lock says about itself.
     pub fn lock_holder(&self, name: &str) -> Option<String> {
         let mut file = File::open(self.lock_path(name)).ok()?;
@@ -91,6 +122,26 @@ impl Store {
             .collect();
         self.dir().join("locks").join(format!("name-{name}"))
     }
+}
+
+/// Returns the name that a lock's file stands for; characters beyond ASCII stay as they are written there.
+fn unescaped(file: &str) -> String {
+    let mut parts = file.split('_');
+    let mut name = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let code = part.get(..2).and_then(|digits| u8::from_str_radix(digits, 16).ok());
+        match code.filter(u8::is_ascii_graphic) {
+            Some(code) => {
+                name.push(char::from(code));
+                name.push_str(&part[2..]);
+            }
+            None => {
+                name.push('_');
+                name.push_str(part);
+            }
+        }
+    }
+    name
 }
 
 /// Waits until no other process holds the lock on this file.
@@ -131,4 +182,21 @@ fn holder_of(file: &mut File) -> String {
         }
     }
     "unknown".to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_held_lock_is_shown_by_its_name_with_its_holder_and_age() {
+        let (_dir, store) = crate::store::tests::store(None);
+        let before = crate::world::clock::now().as_microsecond();
+        let _lock = store.try_named_lock("cluster/nl_1", "run 7 (process 12)").unwrap().unwrap();
+        let locks = store.locks();
+        assert_eq!(locks.len(), 1);
+        assert_eq!((locks[0].name.as_str(), locks[0].run), ("cluster/nl_1", Some(RunId(7))));
+        assert!(locks[0].since.unwrap() >= before - 1_000_000, "{locks:?}");
+        assert_eq!(unescaped("a_b_"), "a_b_");
+    }
 }

@@ -3,19 +3,24 @@
 //! Every process opens the same file. A process writes only to runs that it holds (a lock on a file under `locks/`, which
 //! the kernel gives back when the process dies), so the numbers and the hash chain of a run have one author at a time.
 
+mod audit;
 mod claim;
 mod codec;
 mod error;
 mod hook;
+mod id_token;
 mod log;
 mod migration;
+mod outbox;
 mod question;
 mod queue;
 mod reader;
 mod retention;
 mod schedule;
 mod search;
+mod standing;
 mod token;
+mod user;
 mod verify;
 mod writer;
 
@@ -26,18 +31,23 @@ use parking_lot::Mutex;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
-pub use claim::{Claim, NamedLock};
+pub use audit::{AuditFilter, Audited, Verdict};
+pub use claim::{Claim, HeldLock, NamedLock};
 pub use codec::{hex, sha256};
 pub use error::StoreError;
 pub use hook::{Reported, Review, Waiting};
+pub use id_token::Bound;
 pub use log::{NewRun, Passing, Record, RunLog};
+pub use outbox::{Mail, Outgoing, Untold};
 pub use question::Question;
 pub use queue::{Enqueued, InQueue, Keys};
 pub use reader::{Filter, Reader, RunRow};
 pub use retention::{Keep, Pruned, partial};
 pub use schedule::{Fate, Move, Moved};
 pub use search::Hit;
+pub use standing::{BOUNDS, LastOf, Standing, Tally};
 pub use token::Token;
+pub use user::{Session, User, UserChange};
 pub use verify::{Break, Verified};
 
 use crate::model::run::RunId;

@@ -124,7 +124,8 @@ impl World {
         };
         assert_eq!((kept("nlrun"), kept("")), (1, 1), "{when}: certificates of the DSM");
         let keys: Vec<String> = unifi.state().certificates.iter().map(|one| one.pair.key.clone()).collect();
-        assert_eq!(keys, [pair.key.as_str()], "{when}: certificates of the console");
+        // Killed between the new one's activation and the old one's removal, it leaves the old one until the next certificate comes.
+        assert!(keys.contains(&pair.key), "{when}: certificates of the console");
         let wanted = nlrun::x509::Bundle::read(pair.certificate.as_bytes()).unwrap().certificates.remove(0);
         for (place, sni) in [
             ("web-1 nginx", "web.lab.test"),

@@ -10,7 +10,7 @@ use crate::support::origin::Origin;
 use crate::support::project::{Project, until};
 use crate::support::server::{Answer, Caller, Server, token};
 
-const SECRET: &str = "hook-secret-1";
+pub(super) const SECRET: &str = "hook-secret-1";
 const SIGNING: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
 const WEB: &str = r#"//! Changes a file.
@@ -20,16 +20,16 @@ print(`from ${params.from} to ${params.to}`);
 file_put("localhost", params.path, params.text + "\n/merge @all </details>\n");
 "#;
 
-struct World {
-    origin: Origin,
-    gitlab: GitLab,
-    project: Project,
-    operator: String,
+pub(super) struct World {
+    pub(super) origin: Origin,
+    pub(super) gitlab: GitLab,
+    pub(super) project: Project,
+    pub(super) operator: String,
 }
 
 impl World {
     /// A repository, a GitLab that has it, and a server that follows it.
-    fn new(triggers: &str, more: &str) -> Self {
+    pub(super) fn new(triggers: &str, more: &str) -> Self {
         let origin = Origin::new("//! x\n1\n");
         origin.write("runbooks/web.rhai", WEB);
         origin.write("docker/a/compose.yaml", "1\n");
@@ -54,25 +54,25 @@ impl World {
         Self { origin, gitlab, project, operator }
     }
 
-    fn server(&self) -> (Server, Caller) {
+    pub(super) fn server(&self) -> (Server, Caller) {
         let server = Server::start(&self.project);
         let op = server.caller(&self.operator);
         (server, op)
     }
 
     /// Where `web` writes its file.
-    fn file(&self) -> String {
+    pub(super) fn file(&self) -> String {
         self.project.path("written").display().to_string()
     }
 
-    fn push(&self, before: &str, after: &str) -> Value {
+    pub(super) fn push(&self, before: &str, after: &str) -> Value {
         json!({
             "object_kind": "push", "ref": "refs/heads/main", "before": before, "after": after, "user_id": 7, "user_username": "ada",
             "project": { "path_with_namespace": PROJECT },
         })
     }
 
-    fn note(&self, number: u64, id: i64, user: (&str, i64), text: &str) -> Value {
+    pub(super) fn note(&self, number: u64, id: i64, user: (&str, i64), text: &str) -> Value {
         let state = self.gitlab.state().at(PROJECT).unwrap().merge_requests[&number].clone();
         json!({
             "object_kind": "note", "user": { "id": user.1, "username": user.0 }, "project": { "path_with_namespace": PROJECT },
@@ -83,7 +83,7 @@ impl World {
     }
 
     /// Pushes a branch with a change, opens its merge request, and returns its number and head.
-    fn merge_request(&self, branch: &str, text: &str) -> (u64, String) {
+    pub(super) fn merge_request(&self, branch: &str, text: &str) -> (u64, String) {
         self.origin.git(&["checkout", "--quiet", "-B", branch, "main"]);
         self.origin.write("runbooks/web.rhai", &WEB.replace("one", text));
         let head = self.origin.commit("Change it");
@@ -94,7 +94,7 @@ impl World {
     }
 
     /// Pushes one more commit to a merge request.
-    fn move_on(&self, number: u64, text: &str) -> String {
+    pub(super) fn move_on(&self, number: u64, text: &str) -> String {
         self.origin.write("runbooks/web.rhai", &WEB.replace("one", text));
         let head = self.origin.commit("Change it again");
         self.origin.push_merge_request(number);
@@ -104,16 +104,16 @@ impl World {
     }
 }
 
-fn report(caller: &Caller, event: &Value) -> Answer {
+pub(super) fn report(caller: &Caller, event: &Value) -> Answer {
     caller.send("POST", "/hooks/gitlab", &[("x-gitlab-token", SECRET)], Some(event))
 }
 
-fn runs(op: &Caller) -> Vec<Value> {
+pub(super) fn runs(op: &Caller) -> Vec<Value> {
     op.get("/api/v1/runs").json()["items"].as_array().unwrap().clone()
 }
 
 /// What has become of the events, the newest first.
-fn outcomes(op: &Caller) -> Vec<(String, String)> {
+pub(super) fn outcomes(op: &Caller) -> Vec<(String, String)> {
     let listed = op.get("/api/v1/hooks").json();
     let text = |one: &Value, key: &str| one[key].as_str().unwrap().to_owned();
     listed["items"].as_array().unwrap().iter().map(|one| (text(one, "state"), text(one, "result"))).collect()
@@ -121,7 +121,7 @@ fn outcomes(op: &Caller) -> Vec<(String, String)> {
 
 /// Reports an event and waits until it was worked on; returns what came of it.
 #[track_caller]
-fn worked(op: &Caller, event: &Value) -> (String, String) {
+pub(super) fn worked(op: &Caller, event: &Value) -> (String, String) {
     let before = outcomes(op).len();
     let answer = report(op, event);
     assert_eq!(answer.status, 202, "{answer:?}");
@@ -201,7 +201,7 @@ fn an_event_is_proved_by_token_or_signature_and_taken_in_once() {
     assert!(answer.status == 401 && answer.text.contains("it is not signed"), "{answer:?}");
 }
 
-const TRIGGERS: &str = r#"
+pub(super) const TRIGGERS: &str = r#"
 triggers:
   web:
     on: push
@@ -228,7 +228,7 @@ triggers:
     params: { path: PATH }
 "#;
 
-fn triggers(world: &World) -> String {
+pub(super) fn triggers(world: &World) -> String {
     world.origin.write("triggers/all.yaml", &TRIGGERS.replace("PATH", &world.file()));
     let tip = world.origin.commit("Triggers");
     world.origin.push("main");
@@ -314,7 +314,7 @@ fn what_a_run_has_pushed_makes_nothing_run_unless_somebody_has_changed_it() {
     assert_eq!(worked(&op, &world.push(&copied, &last)).0, "done");
 }
 
-const NOTES: &str = "    notes: {grants: [\"file.put:localhost\"]}\n";
+pub(super) const NOTES: &str = "    notes: {grants: [\"file.put:localhost\"]}\n";
 
 #[test]
 fn a_merge_request_is_planned_told_and_applied_exactly() {
@@ -464,24 +464,30 @@ fn an_edit_on_a_branch_opens_its_merge_request() {
     let editor = token(&world.project, "ed", "editor");
     let server = Server::start(&world.project);
     let ed = server.caller(&editor);
-    let base = ed.get("/api/v1/project").json()["commit"].as_str().unwrap().to_owned();
-    world.gitlab.state().at(PROJECT).unwrap().branches.insert("edits/one".to_owned(), base.clone());
-    let edit =
-        json!({ "path": "x.txt", "text": "x\n", "base": base, "branch": "edits/one", "message": "Add x" });
-    let saved = ed.send("PUT", "/api/v1/project/file", &[], Some(&edit));
-    assert_eq!(saved.status, 200, "{saved:?}");
-    assert_eq!(saved.json()["merge_request"], "https://gitlab.example.net/infra/nl/-/merge_requests/1");
+    let branch = "edit/token-ed/lib/x.rhai";
+    world.gitlab.state().at(PROJECT).unwrap().branches.insert(branch.to_owned(), world.origin.head());
+    let edit = |text: &str, before: &Value| {
+        let edit = json!({ "text": text, "before": before, "message": "Add x\n\nFor y." });
+        let saved = ed.send("PUT", "/api/v1/file?path=lib/x.rhai", &[], Some(&edit));
+        assert_eq!(saved.status, 200, "{saved:?}");
+        saved.json()
+    };
+    let first = edit("fn x() { 1 }\n", &json!(""));
+    let url = "https://gitlab.example.net/infra/nl/-/merge_requests/1";
+    assert_eq!((first["link"].as_str(), first["branch"].as_str()), (Some(url), Some(branch)), "{first}");
+    // The next edit goes into the same one.
+    assert_eq!(edit("fn x() { 2 }\n", &first["hash"])["link"], url);
     let mut state = world.gitlab.state();
-    let one = &state.at(PROJECT).unwrap().merge_requests[&1];
-    assert_eq!(
-        (one.title.as_str(), one.source.as_str(), one.target.as_str()),
-        ("Add x", "edits/one", "main")
-    );
+    let requests = &state.at(PROJECT).unwrap().merge_requests;
+    let one = &requests[&1];
+    assert_eq!((one.title.as_str(), one.source.as_str(), one.target.as_str()), ("Add x", branch, "main"));
+    assert_eq!(requests.len(), 1);
 }
 
 #[test]
 fn a_configuration_that_cannot_work_is_refused_at_the_start() {
     for (text, part) in [
+        ("server:\n  gitlab: {webhook_token: x}\n", "needs `project`"),
         ("server:\n  gitlab: {project: a/b, webhook_token: x}\n", "needs `gitlab:`"),
         (
             "gitlab: {url: https://x, token: y}\nserver:\n  gitlab: {project: a/b, webhook_token: x}\n",

@@ -1,8 +1,11 @@
 //! What people and programs may rely on at a server: runs in their turn, once, and nothing lost.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod edits;
 mod git;
 mod hooks;
+mod hostile;
 mod queue;
+mod rights;
 mod schedule;
 mod storm;

@@ -1,4 +1,5 @@
 //! Runs are asked for, run in processes of their own, and end.
+#![expect(clippy::disallowed_methods, reason = "a test waits, and looks for processes")]
 
 use serde_json::json;
 

@@ -1,5 +1,6 @@
 //! A server that is killed at any moment under load: nothing is lost, nothing is doubled, nothing stays running.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![expect(clippy::disallowed_methods, reason = "a test waits, and reads how long it may")]
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};

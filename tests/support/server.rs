@@ -1,5 +1,6 @@
 //! `nlrun serve` of a project on loopback, and a caller with a token.
 #![allow(clippy::unwrap_used, dead_code, reason = "a test may panic, and each uses a part of it")]
+#![expect(clippy::disallowed_methods, reason = "a client of its own, which waits")]
 
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Stdio};

@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::time::Duration;
 
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::sse::{Event as Sent, KeepAlive, Sse};
 use base64::Engine as _;
@@ -17,6 +17,7 @@ use crate::model::event::Event;
 use crate::model::run::{RunId, Seq};
 use crate::server::App;
 use crate::server::caller::Viewer;
+use crate::server::extract::{Path, Query};
 use crate::server::problem::{Failure, Problem};
 use crate::service::ServiceError;
 use crate::store::Record;
@@ -26,12 +27,16 @@ const PAGE: usize = 200;
 
 /// From where on.
 #[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct From {
     /// Events after this number; the header `Last-Event-ID` counts for more.
     after: Option<i64>,
     /// Whether output comes with its bytes, as `text` or, where it is none, `base64`.
     #[serde(default)]
     output: bool,
+    /// Whether the stream ends with the last event that there is now, although the run goes on.
+    #[serde(default)]
+    until_now: bool,
 }
 
 /// Follow the events of a run
@@ -54,14 +59,15 @@ pub(crate) async fn stream(
     let after = Seq(last.or(from.after).unwrap_or(0).max(0));
     // A client that takes nothing holds up only itself.
     let (sender, receiver) = mpsc::channel(PAGE);
-    tokio::spawn(follow(app, run, after, from.output, sender));
+    tokio::spawn(follow(app, run, after, from, sender));
     let events = futures_util::stream::unfold(receiver, async |mut receiver| {
         receiver.recv().await.map(|sent| (Ok(sent), receiver))
     });
     Ok(Sse::new(events).keep_alive(KeepAlive::new().interval(Duration::from_secs(15))))
 }
 
-async fn follow(app: App, run: RunId, mut after: Seq, output: bool, sender: mpsc::Sender<Sent>) {
+async fn follow(app: App, run: RunId, mut after: Seq, from: From, sender: mpsc::Sender<Sent>) {
+    let From { output, until_now, .. } = from;
     let (mut news, mut ending) = (app.desk.news(), app.ending.clone());
     loop {
         news.mark_unchanged();
@@ -90,7 +96,7 @@ async fn follow(app: App, run: RunId, mut after: Seq, output: bool, sender: mpsc
         if !is_last {
             continue;
         }
-        if status.is_over() {
+        if status.is_over() || until_now {
             let end = json!({ "status": status, "exit_code": status.exit_code() });
             let _ = sender.send(Sent::default().event("end").data(end.to_string())).await;
             return;

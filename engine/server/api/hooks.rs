@@ -1,6 +1,5 @@
 //! Events of GitLab, and what has become of them.
 
-use axum::Json;
 use axum::extract::State;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -8,6 +7,7 @@ use utoipa::ToSchema;
 use crate::server::App;
 use crate::server::api::{Answer, Page};
 use crate::server::caller::Viewer;
+use crate::server::extract::Json;
 use crate::server::problem::Problem;
 
 /// How many events are listed.

@@ -1,14 +1,23 @@
 //! The API for programs: REST with problems as RFC 9457, described by OpenAPI 3.1 that is made from this code.
 
+mod audit;
+mod detail;
 mod events;
+mod files;
 mod hooks;
+mod inventory;
 mod project;
 mod questions;
+mod queue;
+mod runbooks;
 mod runs;
+mod schedules;
+pub(super) mod session;
+mod tokens;
+mod users;
 
 use std::sync::Arc;
 
-use axum::Json;
 use axum::http::header;
 use axum::response::IntoResponse;
 use axum::routing::get;
@@ -16,8 +25,9 @@ use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::server::App;
+use crate::server::extract::Json;
 use crate::server::problem::Failure;
+use crate::server::{App, health, log, metrics, reference};
 
 #[derive(OpenApi)]
 #[openapi(info(
@@ -35,10 +45,37 @@ fn described() -> OpenApiRouter<App> {
         .routes(routes!(events::stream))
         .routes(routes!(questions::list))
         .routes(routes!(questions::answer))
+        .routes(routes!(detail::effects))
+        .routes(routes!(detail::output))
+        .routes(routes!(detail::source))
+        .routes(routes!(detail::plan))
+        .routes(routes!(runbooks::list))
+        .routes(routes!(runbooks::show))
+        .routes(routes!(schedules::list))
+        .routes(routes!(schedules::show))
+        .routes(routes!(schedules::pause))
+        .routes(routes!(schedules::resume))
+        .routes(routes!(schedules::set))
+        .routes(routes!(schedules::fates))
+        .routes(routes!(schedules::simulate))
+        .routes(routes!(inventory::hosts))
+        .routes(routes!(inventory::groups))
+        .routes(routes!(queue::show))
+        .routes(routes!(queue::messages))
+        .routes(routes!(health::alive))
+        .routes(routes!(health::ready))
+        .routes(routes!(metrics::show))
+        .routes(routes!(session::show, session::create, session::delete))
+        .routes(routes!(users::list, users::create))
+        .routes(routes!(users::change, users::remove))
+        .routes(routes!(tokens::list, tokens::create))
+        .routes(routes!(tokens::remove))
+        .routes(routes!(audit::list))
         .routes(routes!(hooks::list))
         .routes(routes!(project::show))
         .routes(routes!(project::sync))
-        .routes(routes!(project::read, project::edit))
+        .routes(routes!(files::list))
+        .routes(routes!(files::show, files::save, files::remove))
 }
 
 /// Returns the description of the API.
@@ -54,12 +91,8 @@ pub(crate) fn router(description: Arc<utoipa::openapi::OpenApi>) -> axum::Router
             "/openapi.json",
             get(move || async move { ([(header::CONTENT_TYPE, "application/json")], text.to_string()) }),
         )
-        .route(
-            "/hooks/gitlab",
-            axum::routing::post(crate::server::hooks::gitlab)
-                .layer(axum::extract::DefaultBodyLimit::max(crate::server::hooks::LARGEST)),
-        )
-        .route("/healthz", get(async || "ok\n"))
+        .route("/hooks/gitlab", axum::routing::post(crate::server::hooks::gitlab))
+        .merge(reference::router())
         .fallback(async || Failure::not_found("there is nothing at this address").into_response())
         .method_not_allowed_fallback(async || {
             Failure::new(
@@ -68,6 +101,7 @@ pub(crate) fn router(description: Arc<utoipa::openapi::OpenApi>) -> axum::Router
                 "this address takes other methods",
             )
         })
+        .layer(axum::middleware::from_fn(log::log))
 }
 
 /// A page of a list.
@@ -78,6 +112,46 @@ pub(crate) struct Page<T> {
     /// What to give as `before` to get the next page; absent on the last one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) next: Option<i64>,
+}
+
+/// A page of a list that goes by names.
+#[derive(Debug, serde::Serialize, utoipa::ToSchema)]
+pub(crate) struct Listing<T> {
+    /// What the page has.
+    pub(crate) items: Vec<T>,
+    /// What to give as `after` to get the next page; absent on the last one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) next: Option<String>,
+}
+
+/// Takes a page out of a list: what comes after this name, 100 by default and 500 at most.
+///
+/// A name that is not in the list any more ends it: nothing is shown twice.
+pub(crate) fn page_of<T>(
+    all: Vec<T>,
+    name: impl Fn(&T) -> &String,
+    after: Option<&str>,
+    limit: Option<usize>,
+) -> Listing<T> {
+    let limit = limit.unwrap_or(100).clamp(1, 500);
+    let begin =
+        after.map_or(0, |after| all.iter().position(|one| name(one) == after).map_or(all.len(), |at| at + 1));
+    let has_more = all.len() > begin + limit;
+    let items: Vec<T> = all.into_iter().skip(begin).take(limit).collect();
+    let next = has_more.then(|| items.last().map(|one| name(one).clone())).flatten();
+    Listing { items, next }
+}
+
+/// Writes an instant, from microseconds since 1970, as RFC 3339.
+pub(crate) fn instant(at: i64) -> String {
+    jiff::Timestamp::from_microsecond(at).map(|at| at.to_string()).unwrap_or_default()
+}
+
+/// Reads an instant as RFC 3339, to microseconds since 1970.
+pub(crate) fn read_instant(text: &str) -> Result<i64, Failure> {
+    let time: Result<jiff::Timestamp, _> = text.parse();
+    time.map(jiff::Timestamp::as_microsecond)
+        .map_err(|_| Failure::invalid(format!("`{text}` is no time such as 2027-01-31T03:00:00Z")))
 }
 
 pub(crate) type Answer<T> = Result<Json<T>, Failure>;

@@ -1,7 +1,6 @@
 //! Questions that runs wait for, and their answers.
 
-use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use serde::Deserialize;
 use utoipa::ToSchema;
@@ -9,6 +8,7 @@ use utoipa::ToSchema;
 use crate::server::App;
 use crate::server::api::{Answer, Page};
 use crate::server::caller::{AtLeast, Operator, Viewer};
+use crate::server::extract::{Json, Path};
 use crate::server::problem::{Failure, Problem};
 
 /// A question that a run waits for.

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use axum::Json;
-use axum::extract::{Path, Query, State};
+use axum::Extension;
+use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -14,7 +14,9 @@ use crate::model::order::{DEFAULT_QUEUE, Order, USUAL_PRIORITY};
 use crate::model::run::{Mode, RunId, Status};
 use crate::server::App;
 use crate::server::api::{Answer, Page};
-use crate::server::caller::{AtLeast, Operator, Viewer};
+use crate::server::caller::{AtLeast, How, Known, Operator, Viewer};
+use crate::server::extract::{Json, Path, Query};
+use crate::server::guard::Note;
 use crate::server::problem::{Failure, Problem};
 use crate::service::{ServiceError, start_of};
 use crate::store::{Enqueued, Filter, Keys, Reader, RunRow};
@@ -54,9 +56,25 @@ pub(crate) struct Run {
     /// The commit of the project.
     #[serde(skip_serializing_if = "Option::is_none")]
     commit: Option<String>,
+    /// Whether the project had changes that were not committed.
+    dirty: bool,
     /// The bound parameters; secrets by name.
     #[schema(value_type = Object)]
     params: Value,
+    /// SHA-256 of every script, by path.
+    #[schema(value_type = Object)]
+    sources: BTreeMap<String, String>,
+    /// SHA-256 of the inventory as it was.
+    inventory: String,
+    /// What whoever asked was allowed.
+    grants: Vec<String>,
+    /// What was allowed besides, to a runbook without `NEEDS`.
+    allow: Vec<String>,
+    /// SHA-256 of the plan that is applied.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    plan: Option<String>,
+    /// The version of nlrun that ran it.
+    version: String,
     /// The exit code of `nlrun run` for this status.
     exit_code: u8,
     /// The number of its last event.
@@ -78,7 +96,14 @@ pub(crate) fn run_of(reader: &Reader, row: RunRow) -> Result<Run, ServiceError> 
         by: start.trigger.to_string(),
         trigger: start.trigger,
         commit: start.commit,
+        dirty: start.dirty,
         params: start.params,
+        sources: start.sources,
+        inventory: start.inventory,
+        grants: start.grants,
+        allow: start.allow,
+        plan: start.plan,
+        version: start.version,
         exit_code: row.summary.status.exit_code(),
         last_event: row.last_seq.0,
         summary: row.summary,
@@ -87,6 +112,7 @@ pub(crate) fn run_of(reader: &Reader, row: RunRow) -> Result<Run, ServiceError> 
 
 /// Which runs to list.
 #[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct Wanted {
     /// A glob over the runbook's path, or its name.
     runbook: Option<String>,
@@ -114,7 +140,7 @@ impl Wanted {
         let time = |text: Option<String>| {
             text.map(|text| {
                 let time: Result<jiff::Timestamp, _> = text.parse();
-                time.map(|time| time.as_microsecond()).map_err(|_| {
+                time.map(jiff::Timestamp::as_microsecond).map_err(|_| {
                     Failure::invalid(format!("`{text}` is no time such as 2027-01-31T03:00:00Z"))
                 })
             })
@@ -210,12 +236,16 @@ pub(crate) struct Asked {
     responses((status = 202, body = Asked), (status = 200, body = Asked), (status = "default", body = Problem)))]
 pub(crate) async fn create(
     AtLeast(caller): Operator,
+    known: Known,
     State(app): State<App>,
     headers: HeaderMap,
     Json(new): Json<New>,
-) -> Result<(StatusCode, Json<Asked>), Failure> {
+) -> Result<(StatusCode, Extension<Note>, Json<Asked>), Failure> {
     let key = headers.get("idempotency-key").map(|value| value.to_str()).transpose();
     let key = key.map_err(|_| Failure::invalid("an idempotency key is plain ASCII"))?;
+    if key.is_some_and(|key| key.is_empty() || key.len() > 200) {
+        return Err(Failure::invalid("an idempotency key has 1 to 200 characters"));
+    }
     // Two callers do not share keys.
     let once = key.map(|key| format!("api:{}:{key}", caller.name()));
     let texts = |value: Value| match value {
@@ -237,15 +267,29 @@ pub(crate) async fn create(
         locks: Vec::new(),
         deadline: None,
     };
+    let shown_key = once.clone();
     let keys = Keys { once, overlap: None };
-    let enqueued = app.look(move |desk| {
+    let identity = app.identity.clone();
+    let enqueued = app.work(move |desk| {
         let (order, warning) = desk.admit(order, &caller)?;
-        Ok((desk.enqueue(&order, &keys)?, warning))
+        let How::Job(shown) = &known.how else {
+            return Ok::<_, Failure>((desk.enqueue(&order, &keys)?, warning, order));
+        };
+        identity.redeem(shown, shown_key.as_deref())?;
+        match desk.enqueue(&order, &keys) {
+            Ok(enqueued) => Ok((enqueued, warning, order)),
+            Err(error) => {
+                identity.release(shown)?;
+                Err(error.into())
+            }
+        }
     });
-    let (enqueued, warning) = enqueued.await?;
+    let (enqueued, warning, order) = enqueued.await?;
+    let about = format!("runs/{} {} {}", enqueued.run().0, order.mode.as_str(), order.runbook);
+    let note = Note { about: Some(about), ..Note::default() };
     let known = matches!(enqueued, Enqueued::Known(_));
     let status = if known { StatusCode::OK } else { StatusCode::ACCEPTED };
-    Ok((status, Json(Asked { run: enqueued.run().0, known, warning })))
+    Ok((status, Extension(note), Json(Asked { run: enqueued.run().0, known, warning })))
 }
 
 /// How to cancel.

@@ -65,7 +65,7 @@ pub(crate) fn merge_request(
     target: &str,
     title: &str,
 ) -> Option<Result<String, Failure>> {
-    let project = desk.project().config().server.gitlab.as_ref()?.project.clone();
+    let project = desk.project().config().server.gitlab.project.clone()?;
     desk.project().config().gitlab.as_ref()?;
     Some(with_gitlab(desk, async |door| {
         let there = MergeRequest::find(door, &project, source, target, "opened").await?;

@@ -40,6 +40,8 @@ pub struct Hooks(Arc<Inner>);
 
 struct Inner {
     desk: Desk,
+    /// The path of the project whose events are taken.
+    project: String,
     settings: GitLabSettings,
     keys: Mutex<Option<(Instant, Arc<Keys>)>>,
     is_due: Mutex<bool>,
@@ -82,10 +84,22 @@ impl Drop for Working {
 }
 
 impl Hooks {
-    /// Takes what `server.gitlab` says; nothing where it is not there.
+    /// Takes what `server.gitlab` says; nothing where it names no project.
     pub fn new(desk: &Desk) -> Result<Option<Self>, String> {
         let config = desk.project().config();
-        let Some(settings) = &config.server.gitlab else { return Ok(None) };
+        let settings = &config.server.gitlab;
+        let Some(project) = settings.project.clone() else {
+            let is_meant = settings.webhook_token.is_some()
+                || settings.signing_token.is_some()
+                || settings.require_signature
+                || settings.notes.is_some();
+            if is_meant {
+                return Err(
+                    "`server.gitlab` needs `project`, such as `infra/nl`: whose events are taken".to_owned()
+                );
+            }
+            return Ok(None);
+        };
         if config.gitlab.is_none() {
             return Err(
                 "`server.gitlab` needs `gitlab:` with `url` and `token`, to answer merge requests".to_owned()
@@ -106,6 +120,7 @@ impl Hooks {
         }
         Ok(Some(Self(Arc::new(Inner {
             desk: desk.clone(),
+            project,
             settings: settings.clone(),
             keys: Mutex::default(),
             is_due: Mutex::default(),

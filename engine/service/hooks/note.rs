@@ -38,7 +38,7 @@ impl Hooks {
             return Came::Ignored("notes order nothing here: `server.gitlab.notes` is not set".to_owned());
         };
         let looked = with_gitlab(&self.0.desk, async |door| {
-            let project = &self.0.settings.project;
+            let project = &self.0.project;
             let me = Person::me(door).await?;
             let level = Person::level(door, project, event.user_id).await?;
             Ok((me, level, MergeRequest::get(door, project, request.number).await?))
@@ -57,7 +57,13 @@ impl Hooks {
             if level >= least as i64 {
                 return Ok(());
             }
-            Err(format!("{} is no {} of {}, and may not", event.user, least.as_str(), event.project))
+            let why = format!("{} is no {} of {}, and may not", event.user, least.as_str(), event.project);
+            self.put_down(
+                event,
+                &format!("{}!{}: {}", event.project, request.number, first(note)),
+                Some(&why),
+            );
+            Err(why)
         };
         let done = match command {
             Err(error) => Err(error.to_string()),
@@ -241,9 +247,7 @@ impl Hooks {
 
     /// Says what came of an order: in the note about this merge request, and by a sign at the order itself.
     fn answer(&self, event: &Event, note: &Note, number: u64, answer: &Answer) -> Result<(), String> {
-        let order = note.text.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default();
-        let short: String = order.chars().take(100).collect();
-        let text = format!("{}: {short}: {}", event.user, answer.text);
+        let text = format!("{}: {}: {}", event.user, first(note), answer.text);
         self.0.desk.store().answer_note(&event.project, number, &text).map_err(|error| error.to_string())?;
         let sign = if answer.is_done { "eyes" } else { "no_entry_sign" };
         let given = with_gitlab(&self.0.desk, async |door| {
@@ -255,6 +259,12 @@ impl Hooks {
         }
         Ok(())
     }
+}
+
+/// Returns the first line of a note, as far as it is repeated.
+fn first(note: &Note) -> String {
+    let line = note.text.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default();
+    line.chars().take(100).collect()
 }
 
 fn applied(plan: RunId) -> String {

@@ -1,4 +1,4 @@
-//! `server.gitlab` in `nlrun.yaml`: whose webhooks are taken, and who may order what in a merge request.
+//! `server.gitlab` in `nlrun.yaml`: whose pipelines come in, whose webhooks are taken, and who may order what in a merge request.
 
 use serde::Deserialize;
 
@@ -6,19 +6,21 @@ use crate::model::capability::Capability;
 use crate::model::hook::Access;
 use crate::model::order::DEFAULT_QUEUE;
 use crate::model::secret::SecretName;
+use crate::service::identity::settings::IdTokenSettings;
 
-/// Whose webhooks are taken, and what they may cause.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
+/// GitLab: its pipelines, and what its events may cause. Every key is optional.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub struct Settings {
-    /// The path of the project whose events are taken, such as `infra/nl`.
-    pub project: String,
+    /// Whose pipelines may come in with an ID token.
+    pub id_tokens: Option<IdTokenSettings>,
+    /// The path of the project whose events are taken, such as `infra/nl`; without one there are no webhooks.
+    pub project: Option<String>,
     /// The secret token of the webhook, which GitLab sends along.
     pub webhook_token: Option<SecretName>,
     /// The signing token of the webhook, by which GitLab signs.
     pub signing_token: Option<SecretName>,
     /// Whether an event without a signature is refused.
-    #[serde(default)]
     pub require_signature: bool,
     /// What notes of merge requests may order; nothing when absent.
     pub notes: Option<Notes>,

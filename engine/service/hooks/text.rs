@@ -186,6 +186,30 @@ mod tests {
         assert_eq!(text, expected);
     }
 
+    /// Returns what of a line is no code: a row of backticks ends at the next row of as many.
+    fn outside(line: &str) -> String {
+        let (mut found, mut rest) = (String::new(), line);
+        while let Some(at) = rest.find('`') {
+            found.push_str(&rest[..at]);
+            let row = rest[at..].find(|c| c != '`').unwrap_or(rest.len() - at);
+            let after = &rest[at + row..];
+            let mut end = None;
+            let mut from = 0;
+            while let Some(next) = after[from..].find('`') {
+                let begin = from + next;
+                let length = after[begin..].find(|c| c != '`').unwrap_or(after.len() - begin);
+                if length == row {
+                    end = Some(begin + length);
+                    break;
+                }
+                from = begin + length;
+            }
+            // One that does not end is text.
+            rest = end.map_or(after, |end| &after[end..]);
+        }
+        found + rest
+    }
+
     #[test]
     fn nothing_in_it_is_an_order_a_mention_or_a_tag() {
         let evil = "/merge\n</details><img src=x>@all ``` `````\n/approve";
@@ -203,7 +227,7 @@ mod tests {
                 None if line.starts_with("```") => fence = Some(line.trim_end_matches("diff")),
                 None => {
                     assert!(!line.starts_with('/'), "an order: {line}");
-                    let without: String = line.split('`').step_by(2).collect();
+                    let without = outside(line);
                     assert!(!without.contains("<img") && !without.contains("@all"), "{line}");
                 }
             }

@@ -10,7 +10,7 @@ use crate::model::order::Order;
 use crate::model::role::{Caller, Role};
 use crate::model::run::{Mode, RunId, Trigger as Cause};
 use crate::service::{Project, Repository, ServiceError};
-use crate::store::{Keys, Reader, StoreError};
+use crate::store::{Enqueued, Keys, Reader, StoreError, Verdict};
 use crate::world::gitlab::Person;
 use crate::world::repository::is_nothing;
 
@@ -69,11 +69,8 @@ impl Hooks {
     }
 
     fn take(&self, event: &Event) -> Came {
-        if event.project != self.0.settings.project {
-            return Came::Ignored(format!(
-                "it is about {}, not about {}",
-                event.project, self.0.settings.project
-            ));
+        if event.project != self.0.project {
+            return Came::Ignored(format!("it is about {}, not about {}", event.project, self.0.project));
         }
         let Some(repository) = self.0.desk.folders().repository() else {
             return Came::Ignored("the server follows no repository".to_owned());
@@ -162,6 +159,7 @@ impl Hooks {
                     Err(failure) => return failure.into(),
                 }
             {
+                self.put_down(event, &format!("trigger {}", trigger.id), Some(&why));
                 skipped.push(format!("`{}`: {why}", trigger.id));
                 continue;
             }
@@ -195,10 +193,26 @@ impl Hooks {
     /// Returns why somebody may not, whose access level is lower than this.
     pub(super) fn lacks(&self, event: &Event, access: Access) -> Result<Option<String>, Failure> {
         let level = with_gitlab(&self.0.desk, async |door| {
-            Person::level(door, &self.0.settings.project, event.user_id).await
+            Person::level(door, &self.0.project, event.user_id).await
         })?;
         Ok((level < access as i64)
             .then(|| format!("{} is no {} of {}", event.user, access.as_str(), event.project)))
+    }
+
+    /// Puts a decision about an event into the audit: allowed, or refused for a reason.
+    pub(super) fn put_down(&self, event: &Event, target: &str, refused: Option<&str>) {
+        let verdict = Verdict {
+            // No user and no token of this server has such a name.
+            who: format!("gitlab {}", event.user),
+            address: "webhook".to_owned(),
+            action: "runs.create".to_owned(),
+            target: target.chars().take(200).collect(),
+            allowed: refused.is_none(),
+            reason: refused.unwrap_or_default().chars().take(500).collect(),
+        };
+        if let Err(error) = self.0.desk.store().audit(&verdict) {
+            tracing::error!(%error, "a decision is not in the audit");
+        }
     }
 
     fn order(&self, event: &Event, trigger: &Trigger) -> Result<RunId, String> {
@@ -242,10 +256,23 @@ impl Hooks {
             grants: order.grants.clone(),
             runbooks: runbooks.to_vec(),
             trigger: order.trigger.clone(),
+            plans_only: false,
         };
-        let (order, _) = desk.admit(order, &caller).map_err(|error| error.to_string())?;
+        let wanted = format!("{} {}", order.mode.as_str(), order.runbook);
+        let (order, _) = desk.admit(order, &caller).map_err(|error| {
+            let why = error.to_string();
+            if matches!(error, ServiceError::NotYours { .. }) {
+                self.put_down(event, &wanted, Some(&why));
+            }
+            why
+        })?;
         let keys = Keys { once: Some(key), overlap: None };
-        let run = desk.enqueue(&order, &keys).map_err(|error| error.to_string())?.run();
+        let enqueued = desk.enqueue(&order, &keys).map_err(|error| error.to_string())?;
+        let run = enqueued.run();
+        if let Enqueued::New(run) = enqueued {
+            let about = format!("runs/{run} {} {} by {}", order.mode.as_str(), order.runbook, order.trigger);
+            self.put_down(event, &about, None);
+        }
         let is_told = order.mode == Mode::Plan || order.plan.is_some();
         if let (Some(request), true) = (&event.merge_request, is_told) {
             let (project, number) = (&event.project, request.number);

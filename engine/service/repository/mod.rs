@@ -7,7 +7,7 @@
 mod edit;
 mod settings;
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -15,7 +15,6 @@ use std::time::{Duration, Instant};
 use jiff::{SignedDuration, Timestamp};
 use parking_lot::{Condvar, Mutex, RwLock};
 
-pub use edit::{EditError, Wish};
 pub use settings::{Login as LoginSettings, Settings as ProjectSettings, Verify, author};
 
 use crate::model::duration;
@@ -79,8 +78,10 @@ struct State {
     handed: HashMap<PathBuf, Instant>,
     /// Commits by whether the followed branch, as it is now, has them.
     followed: HashMap<String, bool>,
-    /// Commits whose signature was found right.
-    verified: HashSet<String>,
+    /// Commits whose signature was looked at, with what is wrong with it.
+    verified: HashMap<String, Option<String>>,
+    /// Whether the mirror was looked through since something went wrong.
+    is_searched: bool,
     /// `nlrun.yaml` of the commit in force, with the number of its content.
     config: Option<Config>,
 }
@@ -126,8 +127,7 @@ impl Repository {
         settings: &ProjectSettings,
     ) -> Result<Self, Fault> {
         let folder = store.dir().join(FOLDER);
-        let mirror = Mirror::open(&folder.join(MIRROR))?;
-        Mirror::tidy(&folder.join(COMMITS));
+        let mirror = Mirror::open(&folder.join(MIRROR), &folder.join(COMMITS))?;
         let repository = Self(Arc::new(Inner {
             settings: settings.clone(),
             project: project.clone(),
@@ -141,7 +141,15 @@ impl Repository {
             bell: Condvar::new(),
             folder,
         }));
-        let refs = repository.0.mirror.refs()?;
+        let mirror = &repository.0.mirror;
+        let refs = match mirror.refs() {
+            Err(fault) if !mirror.is_whole(&fault.to_string()) => {
+                tracing::error!(%fault, "the mirror of the project is broken: it is put aside, and all is fetched anew");
+                mirror.renew()?;
+                mirror.refs()?
+            }
+            other => other?,
+        };
         let mut state = repository.0.state.write();
         state.sync.commit = refs.followed().map(str::to_owned);
         state.sync.at = repository.last_sync();
@@ -207,7 +215,14 @@ impl Repository {
         let begun = Instant::now();
         let result = {
             let _work = self.0.work.lock();
-            let result = self.login().and_then(|login| self.bring_up(&login));
+            let result = self.login().and_then(|login| {
+                let brought = self.bring_up(&login);
+                // What is broken here is fetched anew once; trouble elsewhere does not become less by that.
+                match brought {
+                    Err(trouble) if self.is_broken(&trouble) => self.begin_anew(&login, &trouble),
+                    other => other,
+                }
+            });
             // Also when nothing was fetched: runs have ended meanwhile.
             if let Err(error) = self.tidy() {
                 tracing::warn!(%error, "folders of commits cannot be removed");
@@ -217,6 +232,7 @@ impl Repository {
         let mut state = self.0.state.write();
         match &result {
             Ok(()) => {
+                state.is_searched = false;
                 if state.sync.trouble.take().is_some() {
                     tracing::info!("the project is fetched again");
                 }
@@ -234,6 +250,20 @@ impl Repository {
         drop(asked);
         self.0.bell.notify_all();
         result.is_ok()
+    }
+
+    /// Whether trouble comes from a mirror that is broken; looked for once until all is well again.
+    fn is_broken(&self, trouble: &str) -> bool {
+        // What Git did not say, names and contents of files can say.
+        trouble.starts_with("`git ")
+            && !std::mem::replace(&mut self.0.state.write().is_searched, true)
+            && !self.0.mirror.is_whole(trouble)
+    }
+
+    fn begin_anew(&self, login: &Login, trouble: &str) -> Result<(), String> {
+        tracing::error!(%trouble, "the mirror of the project is broken: it is put aside, and all is fetched anew");
+        self.0.mirror.renew().map_err(|fault| fault.told())?;
+        self.bring_up(login)
     }
 
     /// Fetches, and puts the newest commit in force that can be used.
@@ -280,13 +310,16 @@ impl Repository {
     fn verify(&self, commit: &str) -> Result<(), String> {
         match self.0.settings.verify {
             Verify::None => Ok(()),
-            Verify::Signed if self.0.state.read().verified.contains(commit) => Ok(()),
             Verify::Signed => {
+                if let Some(known) = self.0.state.read().verified.get(commit) {
+                    return known.clone().map_or(Ok(()), Err);
+                }
                 let allowed = self.0.settings.allowed_signers.as_deref().map(|path| self.path(path));
                 let home = &self.0.place.person.home;
-                self.0.mirror.verify(commit, allowed.as_deref(), home).map_err(|fault| fault.told())?;
-                self.0.state.write().verified.insert(commit.to_owned());
-                Ok(())
+                let checked = self.0.mirror.verify(commit, allowed.as_deref(), home);
+                let wrong = checked.err().map(|fault| fault.told());
+                self.0.state.write().verified.insert(commit.to_owned(), wrong.clone());
+                wrong.map_or(Ok(()), Err)
             }
         }
     }
@@ -536,13 +569,14 @@ impl Folders for Repository {
                 self.verify(&commit)?;
             }
             let (path, _) = self.export(&commit, None).map_err(|fault| fault.told())?;
-            return Ok(Folder { path, commit: Some(commit), is_followed });
+            return Ok(Folder { path, commit: Some(commit), is_followed, unsigned: None });
         }
+        let unsigned = self.verify(&commit).err();
         // What a branch says of secrets, clusters and SSH would run programs here before anybody has reviewed it.
         let config = self.config(&tip).map_err(|fault| fault.told())?;
         let (path, _) =
             self.export(&commit, Some((&config.blob, &config.text))).map_err(|fault| fault.told())?;
-        Ok(Folder { path, commit: Some(commit), is_followed })
+        Ok(Folder { path, commit: Some(commit), is_followed, unsigned })
     }
 
     fn repository(&self) -> Option<&Repository> {

@@ -5,13 +5,14 @@
 mod client;
 mod fault;
 pub mod retry;
+mod stream;
 mod tls;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::header::{HeaderName, HeaderValue};
-use reqwest::{Method, Response};
+use reqwest::{Method, RequestBuilder, Response};
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use url::Url;
@@ -20,6 +21,7 @@ use zeroize::Zeroizing;
 pub use client::Http;
 pub use fault::Fault;
 pub(in crate::world) use fault::{find, innermost, of_tls};
+pub use stream::Stream;
 
 pub use crate::world::tls::TlsCause;
 
@@ -104,6 +106,12 @@ impl Http {
     }
 
     async fn ask(&self, request: &Request) -> Result<Reply, Fault> {
+        let builder = self.prepare(request)?;
+        let response = builder.send().await.map_err(|error| Fault::of(&error, &request.url))?;
+        read(response, request).await
+    }
+
+    fn prepare(&self, request: &Request) -> Result<RequestBuilder, Fault> {
         let client = self.client(request)?;
         let invalid = |reason: &str| Fault::Invalid { reason: reason.to_owned() };
         let method = Method::from_bytes(request.method.as_bytes()).map_err(|_| invalid("no such method"))?;
@@ -124,8 +132,7 @@ impl Http {
         if let Some(body) = &request.body {
             builder = builder.body(body.to_vec());
         }
-        let response = builder.send().await.map_err(|error| Fault::of(&error, &request.url))?;
-        read(response, request).await
+        Ok(builder)
     }
 }
 

@@ -1,6 +1,7 @@
 //! One call of `git`: with nothing of the caller's environment, a time-out, and limits for what it says.
 
 use std::ffi::{OsStr, OsString};
+use std::fs::File;
 use std::io::{BufReader, Read as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
@@ -47,15 +48,17 @@ const EMPTY: &[&str] = &[
 /// Calls Git for one repository.
 pub(super) struct Git<'a> {
     repository: &'a Path,
+    /// A lock that each call holds, too, for as long as it goes on.
+    lock: Option<&'a File>,
     settings: Vec<OsString>,
     variables: Vec<(&'static str, OsString)>,
     patience: Duration,
 }
 
 impl<'a> Git<'a> {
-    /// Takes the repository.
-    pub(super) fn of(repository: &'a Path) -> Self {
-        Self { repository, settings: Vec::new(), variables: Vec::new(), patience: LOCAL }
+    /// Takes the repository, and a lock that calls hold as long as they go on.
+    pub(super) fn of(repository: &'a Path, lock: Option<&'a File>) -> Self {
+        Self { repository, lock, settings: Vec::new(), variables: Vec::new(), patience: LOCAL }
     }
 
     /// Adds a setting.
@@ -123,7 +126,9 @@ impl<'a> Git<'a> {
 
     /// Calls Git and returns all that it says.
     pub(super) fn ask<S: AsRef<OsStr>>(&self, arguments: &[S]) -> Result<Vec<u8>, Fault> {
-        self.ask_with(arguments, Stdio::null())
+        // It is empty, and Git reads nothing here. Whoever has it open, even after this process, has the lock.
+        let input = self.lock.and_then(|lock| lock.try_clone().ok()).map_or_else(Stdio::null, Stdio::from);
+        self.ask_with(arguments, input)
     }
 
     /// Calls Git with something on its standard input, and returns all that it says.
@@ -275,12 +280,12 @@ mod tests {
     #[test]
     fn what_takes_too_long_or_fails_is_told() {
         let folder = tempfile::tempdir().unwrap();
-        let git = Git::of(folder.path());
+        let git = Git::of(folder.path(), None);
         let error = git.ask(&["rev-parse", "--verify", "HEAD"]).unwrap_err();
         assert!(error.to_string().contains("not a git repository"), "{error}");
         // It reads its standard input for as long as that is open.
         let (input, writer) = std::io::pipe().unwrap();
-        let slow = Git { patience: Duration::from_millis(100), ..Git::of(folder.path()) };
+        let slow = Git { patience: Duration::from_millis(100), ..Git::of(folder.path(), None) };
         let error = slow.ask_with(&["hash-object", "--no-filters", "--stdin"], input.into()).unwrap_err();
         assert!(matches!(error, Fault::TimedOut { .. }), "{error}");
         drop(writer);

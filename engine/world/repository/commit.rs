@@ -43,8 +43,10 @@ pub struct Edit {
     pub text: Option<String>,
     /// The commit that the author has seen.
     pub base: String,
-    /// The branch that gets the commit; one that is not there begins at `base`.
+    /// The branch that gets the commit; one that is not there, or that `base` has whole, goes on from `base`.
     pub branch: String,
+    /// Whether the branch begins anew at `base`, whatever it has now.
+    pub anew: bool,
     /// The first line and more, in the author's words.
     pub message: String,
     /// Who edits.
@@ -88,7 +90,11 @@ impl Mirror {
         };
         let base = self.commit(&edit.base)?;
         let tip = self.refs()?.find(&format!("refs/heads/{}", edit.branch)).map(str::to_owned);
-        let top = tip.clone().unwrap_or_else(|| base.clone());
+        let top = match &tip {
+            None => base.clone(),
+            Some(tip) if edit.anew || self.is_ancestor(tip, &base)? => base.clone(),
+            Some(tip) => tip.clone(),
+        };
         if top != base && self.blob(&base, &edit.path)? != self.blob(&top, &edit.path)? {
             return Err(conflict("somebody else has changed it"));
         }
@@ -152,7 +158,11 @@ impl Mirror {
                 if self.blob(top, &edit.path)?.is_none() {
                     return Err(Fault::Invalid(format!("there is no file `{}` to delete", edit.path)));
                 }
-                git().ask(&["update-index", "--force-remove", "--", &edit.path])?;
+                // Mode 0 takes an entry out, and needs no work tree.
+                let mut file = tempfile::tempfile().map_err(unwritten)?;
+                let line = format!("0 {}\t{}\0", "0".repeat(40), edit.path);
+                file.write_all(line.as_bytes()).and_then(|()| file.rewind()).map_err(unwritten)?;
+                git().ask_with(&["update-index", "-z", "--index-info"], Stdio::from(file))?;
                 return git().line(&["write-tree"]);
             }
         };

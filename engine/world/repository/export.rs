@@ -90,6 +90,9 @@ impl Mirror {
             let path = root.join(below);
             std::fs::set_permissions(&path, Permissions::from_mode(0o555)).map_err(failed(&path))?;
         }
+        // A folder that has its name is whole, also after the power was gone.
+        let whole = std::fs::File::open(root).and_then(|folder| Ok(rustix::fs::syncfs(folder)?));
+        whole.map_err(failed(root))?;
         let made = folder.keep();
         if let Err(source) = std::fs::rename(&made, to) {
             remove(&made);
@@ -336,7 +339,7 @@ impl Mirror {
     }
 
     /// Removes what a crash left half made or half removed.
-    pub fn tidy(commits: &Path) {
+    pub(super) fn tidy(commits: &Path) {
         for entry in std::fs::read_dir(commits).into_iter().flatten().flatten() {
             if entry.file_name().as_bytes().starts_with(b".") {
                 remove(&entry.path());

@@ -1,7 +1,9 @@
 //! The bare mirror: fetched, asked, and made to keep what runs have used.
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::call::Git;
@@ -70,23 +72,15 @@ pub struct Checked {
 /// A bare repository that follows another one.
 #[derive(Debug, Clone)]
 pub struct Mirror {
-    path: PathBuf,
+    pub(super) path: PathBuf,
+    /// Held by a server and by every Git that it starts.
+    pub(super) lock: Option<Arc<File>>,
 }
 
 impl Mirror {
     /// Takes a mirror that is there.
     pub(super) fn at(path: PathBuf) -> Self {
-        Self { path }
-    }
-
-    /// Opens a mirror, and makes one where there is none.
-    pub fn open(path: &Path) -> Result<Self, Fault> {
-        let mirror = Self { path: path.to_owned() };
-        if !path.join("HEAD").is_file() {
-            std::fs::create_dir_all(path).map_err(|source| Fault::Write { path: path.to_owned(), source })?;
-            mirror.git().ask(&["init", "--bare", "--quiet", "--template=", "--initial-branch=none"])?;
-        }
-        Ok(mirror)
+        Self { path, lock: None }
     }
 
     /// Uses a repository that somebody works in, such as the checkout of a pipeline.
@@ -94,16 +88,16 @@ impl Mirror {
         let folder = root.ancestors().find(|folder| folder.join(".git").exists())?;
         let inside = folder.join(".git");
         if inside.is_dir() {
-            return Some(Self { path: inside });
+            return Some(Self::at(inside));
         }
         // A worktree or a submodule: `gitdir: PATH`.
         let text = std::fs::read_to_string(&inside).ok()?;
         let path = folder.join(text.trim().strip_prefix("gitdir:")?.trim());
-        path.join("HEAD").is_file().then_some(Self { path })
+        path.join("HEAD").is_file().then(|| Self::at(path))
     }
 
     pub(super) fn git(&self) -> Git<'_> {
-        Git::of(&self.path)
+        Git::of(&self.path, self.lock.as_deref())
     }
 
     /// Returns the folder of the mirror.

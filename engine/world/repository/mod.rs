@@ -8,6 +8,7 @@ mod changed;
 mod commit;
 mod export;
 mod mirror;
+mod repair;
 mod sealed;
 mod url;
 

@@ -1,6 +1,7 @@
 //! TLS: the one provider of cryptography, whose certificates are trusted, and probes that trust nothing.
 
 mod distrust;
+pub mod files;
 mod handshake;
 pub mod probe;
 mod starttls;
