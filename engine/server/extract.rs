@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 use crate::server::problem::Failure;
 
 /// The largest body of a request, in bytes: parameters of runs, and scripts to check.
-pub(crate) const MOST_BODY: usize = 4 << 20;
+pub(crate) const MOST_BODY: usize = 1 << 20;
 
 /// The parts of the path.
 pub(crate) struct Path<T>(pub(crate) T);

@@ -163,7 +163,7 @@ pub(super) async fn guard(State(app): State<App>, mut request: Request, next: Ne
         put_down(&app, verdict).await;
     }
     let mut answer = match answer.status() {
-        StatusCode::UNAUTHORIZED if is_for_people && !is_write(&method) && path != "/login" => {
+        StatusCode::UNAUTHORIZED if is_for_people && !is_write(&method) && !path.starts_with("/login") => {
             let next: String = url::form_urlencoded::byte_serialize(path.as_bytes()).collect();
             Redirect::to(&format!("/login?next={next}")).into_response()
         }

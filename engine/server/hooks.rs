@@ -12,6 +12,8 @@ use crate::server::guard::{Note, Visit};
 use crate::server::problem::Failure;
 use crate::service::{Refused, Shown};
 
+/// The most of an event, in bytes: GitLab sends twenty commits at most, each with the names of its files.
+pub(crate) const LARGEST: usize = 4 << 20;
 /// Who sends events, as the audit has it: no user and no token has such a name.
 const WHO: &str = "webhook gitlab";
 

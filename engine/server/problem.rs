@@ -9,6 +9,10 @@ use crate::model::bucket::Refused;
 use crate::server::guard::{Note, Why};
 use crate::service::{EditError, IdentityError, ProjectError, ServiceError};
 use crate::store::StoreError;
+use crate::world::jwt::JwtError;
+
+/// The most characters of a problem's detail.
+const LONGEST: usize = 2000;
 
 /// A problem as programs get it (RFC 9457).
 #[derive(Debug, Clone, Serialize, ToSchema)]
@@ -41,7 +45,13 @@ pub(crate) struct Failure {
 impl Failure {
     /// Makes a failure of one sort.
     pub(crate) fn new(status: StatusCode, kind: &'static str, detail: impl Into<String>) -> Self {
-        Self { status, kind, detail: detail.into(), errors: Vec::new(), retry: None, note: Note::default() }
+        let mut detail = detail.into();
+        // A detail may repeat what was sent, and that may be long.
+        if let Some((end, _)) = detail.char_indices().nth(LONGEST) {
+            detail.truncate(end);
+            detail.push('…');
+        }
+        Self { status, kind, detail, errors: Vec::new(), retry: None, note: Note::default() }
     }
 
     /// What was asked for is not there.
@@ -142,6 +152,10 @@ impl From<IdentityError> for Failure {
             IdentityError::Service(error) => (*error).into(),
             IdentityError::TooMany(refused) => Self { detail, ..Self::too_many(refused) },
             IdentityError::Busy => Self::new(StatusCode::SERVICE_UNAVAILABLE, "busy", detail),
+            IdentityError::Provider(_) | IdentityError::Token(JwtError::Provider(_)) => {
+                tracing::warn!(error = detail, "an issuer of ID tokens cannot be used");
+                Self::new(StatusCode::BAD_GATEWAY, "provider", detail)
+            }
             IdentityError::Wrong
             | IdentityError::Token(_)
             | IdentityError::Claim(_)
@@ -151,7 +165,6 @@ impl From<IdentityError> for Failure {
             IdentityError::Replayed | IdentityError::NoRole(_) | IdentityError::Beyond(_) => {
                 Self::forbidden(detail)
             }
-            IdentityError::Provider(_) => Self::new(StatusCode::BAD_GATEWAY, "provider", detail),
             IdentityError::Taken { .. } | IdentityError::Elsewhere(_) => Self::conflict(detail),
             IdentityError::NoSuch { .. } => Self::not_found(detail),
             IdentityError::Name(_)

@@ -24,8 +24,8 @@ const FOLDERS: [&str; 6] = ["runbooks", "lib", "schedules", "calendars", "trigge
 /// Endings of files that are text.
 const ENDINGS: [&str; 12] =
     ["rhai", "yaml", "yml", "j2", "ics", "ini", "conf", "txt", "md", "json", "toml", "sh"];
-/// The largest file that is edited, in bytes.
-const LARGEST: u64 = 1 << 20;
+/// The largest file that is edited, in bytes: half of a request's body, for JSON makes some characters longer.
+const LARGEST: u64 = 512 << 10;
 /// The most files that are listed.
 const MOST: usize = 5000;
 

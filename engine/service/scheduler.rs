@@ -4,7 +4,7 @@
 //! been decided stands in the store, in the transaction that queues the runs; after a crash it is decided again, the same.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::{BTreeMap, BinaryHeap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -116,15 +116,18 @@ impl Scheduler {
             self.jump(now.wall, by, &mut turn)?;
         }
         let schedules = self.in_force.read().clone();
-        let mut ready = Vec::new();
+        let (mut ready, mut keys) = (Vec::new(), HashSet::new());
         while let Some(Reverse((at, _))) = self.due.peek()
             && *at <= now.wall
         {
             let Some(Reverse((_, index))) = self.due.pop() else { break };
-            ready.push(index);
-            if ready.len() == BATCH {
+            let Some(definition) = schedules.definitions.get(index) else { continue };
+            // What is decided together does not see each other's runs, so two that share a key are decided one after the other.
+            if !keys.insert(definition.schedule.overlap_key()) || ready.len() == BATCH {
                 self.decide_or_keep(&schedules, &std::mem::take(&mut ready), now.wall, &mut turn)?;
+                keys = HashSet::from([definition.schedule.overlap_key()]);
             }
+            ready.push(index);
         }
         self.decide_or_keep(&schedules, &ready, now.wall, &mut turn)?;
         turn.wake = self.due.peek().map(|Reverse((at, _))| *at);

@@ -113,6 +113,23 @@ impl Store {
                         }
                         Decision::Undelivered(_) | Decision::Pause { .. } => None,
                     };
+                    // An instant that was deferred has its fate now, in one row as every other.
+                    if let Some(first) = row.first {
+                        let last = row.last.unwrap_or(first);
+                        transaction
+                            .prepare_cached(
+                                "DELETE FROM decisions
+                                 WHERE schedule = ?1 AND instant BETWEEN ?2 AND ?3 AND state = 'deferred'",
+                            )
+                            .and_then(|mut statement| {
+                                statement.execute(params![
+                                    step.schedule,
+                                    first.as_microsecond(),
+                                    last.as_microsecond()
+                                ])
+                            })
+                            .map_err(&fail)?;
+                    }
                     transaction
                         .prepare_cached(
                             "INSERT INTO decisions (schedule, instant, until, count, state, reason, run, at)

@@ -184,7 +184,7 @@ fn what_is_wrong_with_an_edit_is_said_and_nothing_is_pushed() {
     assert!(wrong.status == 422 && wrong.json()["errors"][0]["line"] == 1, "{wrong:?}");
     let wrong = put(&ed, "triggers/x.yaml", None, "on: push\n", &new);
     assert!(wrong.status == 422 && wrong.text.contains("runbook"), "{wrong:?}");
-    let long = "x".repeat((1 << 20) + 1);
+    let long = "x".repeat((512 << 10) + 1);
     assert_eq!(put(&ed, "runbooks/x.txt", None, &long, &new).status, 422);
     let answer = put(&few, PATH, None, &text("x"), &read(&few, PATH)["hash"]);
     assert!(answer.status == 403 && answer.text.contains("may not run"), "{answer:?}");

@@ -226,3 +226,51 @@ fn an_edited_schedule_fires_for_nothing_that_is_past_and_a_broken_one_stays_as_i
     let after: Vec<Timestamp> = world.runs().into_iter().filter(|one| !before.contains(one)).collect();
     assert_eq!(after, [at("2027-05-01T10:07:00Z")]);
 }
+
+#[test]
+fn schedules_of_one_key_that_are_due_together_see_each_other() {
+    let one = "runbook: quick\ncron: '* * * * *'\ntz: UTC\noverlap: skip\noverlap_key: both\n";
+    let world = World::new(one);
+    world.project.write("schedules/other.yaml", one);
+    let (mut clocks, mut scheduler) = (Clocks::new("2027-05-01T10:00:30Z"), world.scheduler());
+    scheduler.turn(clocks.reading()).unwrap();
+    scheduler.turn(clocks.pass(31)).unwrap();
+    assert_eq!(world.runs(), [at("2027-05-01T10:01:00Z")]);
+    let others = world.others();
+    assert!(matches!(&others[..], [(state, _)] if state == "skipped_overlap"), "{others:?}");
+}
+
+#[test]
+fn a_deferred_instant_is_one_row_whatever_becomes_of_it() {
+    let world = World::new(
+        "runbook: quick\ncron: '0 * * * *'\ntz: UTC\noverlap: allow\nnot_in: [freeze]\nblocked: defer_to_end\n",
+    );
+    world.project.write("calendars/freeze.yaml", "tz: UTC\nwindows:\n  - {cron: 30 10 * * *, for: 2h}\n");
+    let (mut clocks, mut scheduler) = (Clocks::new("2027-05-01T10:15:00Z"), world.scheduler());
+    let rows = || {
+        let mut rows = world.store.reader().unwrap().fates(None, None, 1000).unwrap();
+        rows.sort_by_key(|row| row.instant);
+        let clock = |row: &nlrun::store::Fate| Timestamp::from_microsecond(row.instant).unwrap().to_string();
+        rows.iter().map(|row| format!("{} {}", &clock(row)[11..16], row.state)).collect::<Vec<_>>()
+    };
+    let mut expected = vec![
+        ("11:00", vec!["11:00 deferred"]),
+        ("12:00", vec!["11:00 blocked_calendar", "12:00 deferred"]),
+        ("12:30", vec!["11:00 blocked_calendar", "12:00 run"]),
+    ]
+    .into_iter();
+    let mut next = expected.next();
+    for _ in 0..10 {
+        scheduler.turn(clocks.reading()).unwrap();
+        let now = clocks.wall.to_string();
+        if let Some((time, wanted)) = &next
+            && now[11..16] == **time
+        {
+            assert_eq!(rows(), *wanted, "at {time}");
+            next = expected.next();
+        }
+        clocks.pass(15 * 60);
+    }
+    assert!(next.is_none());
+    assert_eq!(world.runs(), [at("2027-05-01T12:00:00Z")]);
+}

@@ -2,11 +2,13 @@
 //! servers, a Kubernetes cluster.
 pub mod account;
 pub mod bao;
+pub mod browser;
 pub mod certificates;
 pub mod dropbear;
 pub mod faulty;
 pub mod gitlab;
 pub mod hosts;
+pub mod issuer;
 pub mod kube;
 pub mod names;
 pub mod origin;

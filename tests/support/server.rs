@@ -4,9 +4,11 @@
 
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Stdio};
+use std::sync::Arc;
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
@@ -18,6 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// A server in the foreground of a process of its own; it ends with this value.
 pub struct Server {
     child: Child,
+    said: Arc<Mutex<String>>,
     /// `http://127.0.0.1:PORT`.
     pub url: String,
 }
@@ -68,9 +71,12 @@ impl Server {
             command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let (sender, lines) = channel();
         let stderr = child.stderr.take().unwrap();
+        let said = Arc::new(Mutex::new(String::new()));
+        let all = said.clone();
         std::thread::spawn(move || {
             for line in BufReader::new(stderr).lines().map_while(Result::ok) {
                 eprintln!("server: {line}");
+                *all.lock() += &format!("{line}\n");
                 let _ = sender.send(line);
             }
         });
@@ -80,7 +86,12 @@ impl Server {
                 break address.split_whitespace().next().unwrap().to_owned();
             }
         };
-        Self { child, url }
+        Self { child, said, url }
+    }
+
+    /// What it has said so far, on standard error.
+    pub fn said(&self) -> String {
+        self.said.lock().clone()
     }
 
     /// The process.
@@ -129,6 +140,18 @@ impl Drop for Server {
 impl Caller {
     /// Sends a request; `body` is JSON.
     pub fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: Option<&Value>) -> Answer {
+        let body = body.map(|body| ("application/json", body.to_string()));
+        self.send_text(method, path, headers, body)
+    }
+
+    /// Sends a request; `body` is a media type and a text.
+    pub fn send_text(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Option<(&str, String)>,
+    ) -> Answer {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
@@ -146,8 +169,8 @@ impl Caller {
             for (name, value) in headers {
                 request = request.header(*name, *value);
             }
-            if let Some(body) = body {
-                request = request.header("content-type", "application/json").body(body.to_string());
+            if let Some((media, body)) = body {
+                request = request.header("content-type", media).body(body);
             }
             let response = request.send().await.unwrap();
             let (status, headers) = (response.status().as_u16(), response.headers().clone());

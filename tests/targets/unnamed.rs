@@ -1,4 +1,4 @@
-//! Programs that are looked at where they serve, and logged into only to change something: Synology DSM and UniFi consoles.
+//! Programs that do not tell what they serve and are looked at by TLS: Synology DSM and UniFi consoles.
 
 use nlrun::lab::http::synology::{self, Synology};
 use nlrun::lab::http::unifi::{self, Unifi};
@@ -90,9 +90,28 @@ fn a_console_shows_the_new_one_before_the_old_one_goes() {
     assert_eq!(state.requests[2], "PUT /api/userCertificates/7/status", "{:?}", state.requests);
     assert!(state.sessions.is_empty());
     drop(state);
+    // Left by a run that was ended after the new one was shown: what is served says nothing of it, the console's list does.
+    let left = unifi::Kept {
+        id: "9".to_owned(),
+        name: "nlrun 0123456789ab".to_owned(),
+        active: false,
+        pair: site.pair("one"),
+    };
+    console.state().certificates.push(left);
+    let plan = call(&project, ["plan", "bring"]).success();
+    assert!(
+        plan.stdout.contains("`nlrun 0123456789ab`: a certificate that is not served any more"),
+        "{plan:?}"
+    );
+    let third = synced(&project, true);
+    let state = console.state();
+    let ids: Vec<&str> = state.certificates.iter().map(|kept| kept.id.as_str()).collect();
+    assert_eq!((ids, state.sessions.len()), (vec!["7", "8"], 0));
+    drop(state);
+    synced(&project, false);
     let mut secrets = ["one", "two", "own"].map(|name| site.pair(name).key).to_vec();
     secrets.extend(["unifi-password-1", "lab-csrf-mark"].map(str::to_owned));
-    hides(&project, &[&first, &second], &secrets);
+    hides(&project, &[&first, &second, &plan, &third], &secrets);
     let wrong = self::project(&site, console.address, "unifi", "something-else");
     site.bring(&wrong, "one");
     let output = call(&wrong, ["run", "bring"]).ends(1);

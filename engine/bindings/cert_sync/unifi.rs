@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 
 use super::api::{Apart, Api, Ask, Client, exposed, only, secret, unknown_here};
 use super::keys::Keys;
-use super::place::{Found, Place, short};
+use super::place::{Found, Holds, Part, Place, short};
 use super::wanted::Wanted;
 use crate::bindings::{Call, Raise};
 use crate::gate::Permit;
@@ -71,6 +71,25 @@ impl Unifi {
         Ok(Session { cookie, mark: client.learn("unifi/mark", &mark)? })
     }
 
+    /// Does something in a session, and ends that whatever comes of it: seats are few.
+    async fn signed_in<T>(
+        &self,
+        client: &Client<'_>,
+        work: impl AsyncFnOnce(&Session) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        let session = self.log_in(client).await?;
+        let done = work(&session).await;
+        let out = Ask::json("POST", "api/auth/logout", &json!({}));
+        let ended = self.send(client, &session, out).await;
+        let done = done?;
+        ended.map(|_| done)
+    }
+
+    /// Returns a certificate's name there, one of its own: the old one goes only when the new one is shown.
+    fn named(&self, wanted: &Wanted) -> String {
+        format!("{} {}", self.name, short(wanted.fingerprint()))
+    }
+
     async fn send(
         &self,
         client: &Client<'_>,
@@ -101,8 +120,7 @@ impl Unifi {
 
     async fn replace(&self, client: &Client<'_>, session: &Session, wanted: &Wanted) -> Result<(), Failure> {
         let apart = Apart::of(wanted)?;
-        // A name of its own: the old one goes only when the new one is shown.
-        let name = format!("{} {}", self.name, short(wanted.fingerprint()));
+        let name = self.named(wanted);
         let known = self.own(client, session).await?;
         let id = match known.iter().find(|(_, known)| *known == name) {
             Some((id, _)) => id.clone(),
@@ -160,17 +178,25 @@ impl Place for Unifi {
 
     async fn look(&self, permit: &Permit<'_>, wanted: &Wanted) -> Result<Found, Failure> {
         let client = self.url.client(permit, wanted);
-        Ok(only(client.part(wanted, &self.url.port()?, None).await?))
+        let mut found = only(client.part(wanted, &self.url.port()?, None).await?);
+        // What is served does not tell whether a run ended before it removed the old one; `put` would, so only then is it asked for.
+        if found.is_right() {
+            let name = self.named(wanted);
+            let known = self.signed_in(&client, async |session| self.own(&client, session).await).await?;
+            let old = known.into_iter().filter(|(_, known)| *known != name);
+            found.parts.extend(old.map(|(_, known)| Part {
+                name: format!("{} `{known}`", self.url.name()),
+                holds: Holds::Other("a certificate that is not served any more".to_owned()),
+                wanted: "nothing".to_owned(),
+                is_right: false,
+            }));
+        }
+        Ok(found)
     }
 
     async fn put(&self, permit: &Permit<'_>, wanted: &Wanted, _found: &Found) -> Result<(), Failure> {
         let client = self.url.client(permit, wanted);
-        let session = self.log_in(&client).await?;
-        let replaced = self.replace(&client, &session, wanted).await;
-        let out = Ask::json("POST", "api/auth/logout", &json!({}));
-        let ended = self.send(&client, &session, out).await;
-        replaced?;
-        ended.map(drop)
+        self.signed_in(&client, async |session| self.replace(&client, session, wanted).await).await
     }
 
     async fn activate(&self, _permit: &Permit<'_>) -> Result<(), Failure> {

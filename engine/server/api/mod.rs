@@ -18,16 +18,17 @@ mod users;
 
 use std::sync::Arc;
 
+use axum::extract::DefaultBodyLimit;
 use axum::http::header;
 use axum::response::IntoResponse;
-use axum::routing::get;
+use axum::routing::{get, post};
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::server::extract::Json;
 use crate::server::problem::Failure;
-use crate::server::{App, health, log, metrics, reference};
+use crate::server::{App, health, hooks as webhook, log, metrics, reference};
 
 #[derive(OpenApi)]
 #[openapi(info(
@@ -91,7 +92,7 @@ pub(crate) fn router(description: Arc<utoipa::openapi::OpenApi>) -> axum::Router
             "/openapi.json",
             get(move || async move { ([(header::CONTENT_TYPE, "application/json")], text.to_string()) }),
         )
-        .route("/hooks/gitlab", axum::routing::post(crate::server::hooks::gitlab))
+        .route("/hooks/gitlab", post(webhook::gitlab).layer(DefaultBodyLimit::max(webhook::LARGEST)))
         .merge(reference::router())
         .fallback(async || Failure::not_found("there is nothing at this address").into_response())
         .method_not_allowed_fallback(async || {
