@@ -124,7 +124,7 @@ impl World {
         };
         assert_eq!((kept("nlrun"), kept("")), (1, 1), "{when}: certificates of the DSM");
         let keys: Vec<String> = unifi.state().certificates.iter().map(|one| one.pair.key.clone()).collect();
-        assert_eq!(keys, [pair.key.clone()], "{when}: certificates of the console");
+        assert_eq!(keys, std::slice::from_ref(&pair.key), "{when}: certificates of the console");
         let wanted = nlrun::x509::Bundle::read(pair.certificate.as_bytes()).unwrap().certificates.remove(0);
         for (place, sni) in [
             ("web-1 nginx", "web.lab.test"),
