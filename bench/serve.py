@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Measures `nlrun serve`, and prints each number beside its goal.
 
-    serve.py [--cases trigger,rest,late,watch,list] [--json FILE]
+    serve.py [--cases trigger,rest,late,watch,list] [--json FILE] [--small] [--nlrun FILE]
 
-Before: cargo build --release. Everything happens on loopback, in a folder that goes away. There is no peer that could run here (AWX wants a
+Before: cargo build --release. `--small` only shows that every case works; its numbers say nothing. Everything happens on loopback, in a folder that goes away. There is no peer that could run here (AWX wants a
 cluster and 2.85 GB at rest), so the numbers stand against the goals of the project.
 
   trigger  from the request to the run's `started` event, one after the other (p50, p99), on an otherwise idle server
@@ -38,13 +38,16 @@ class Server:
         self.project = project
         command = [NLRUN, "--project", project, "token", "add", f"bench-{time.time_ns()}", "--role", "operator"]
         self.token = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-        self.process = subprocess.Popen([NLRUN, "--project", project, "serve", "--listen", "127.0.0.1:0"],
-                                        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-        for line in self.process.stderr:
-            if "serves http://" in line:
-                self.port = int(line.strip().rsplit(":", 1)[1])
-                break
-        os.set_blocking(self.process.stderr.fileno(), False)
+        # A file and no pipe: one that nobody reads would hold up the server.
+        with open(f"{project}/server.log", "w") as log:
+            self.process = subprocess.Popen([NLRUN, "--project", project, "serve", "--listen", "127.0.0.1:0"],
+                                            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=log)
+        self.port = None
+        while self.port is None:
+            assert self.process.poll() is None, open(f"{project}/server.log").read()
+            time.sleep(0.02)
+            lines = [line for line in open(f"{project}/server.log") if "serves http://" in line and line.endswith("\n")]
+            self.port = int(lines[0].strip().rsplit(":", 1)[1]) if lines else None
 
     def call(self, method, path, body=None):
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=120)
@@ -90,10 +93,10 @@ def database(folder):
     return sqlite3.connect(f"{folder}/.nlrun/nlrun.db", timeout=60)
 
 
-def trigger():
+def trigger(rounds=300):
     with project({"quick": QUICK}) as folder:
         server, times = Server(folder), []
-        for _ in range(300):
+        for _ in range(rounds):
             begun = time.time()
             run = json.loads(server.call("POST", "/api/v1/runs", {"runbook": "quick"}))["run"]
             while True:
@@ -106,12 +109,12 @@ def trigger():
     return {"p50 ms": statistics.median(times), "p99 ms": rank(times, .99), "goal p99 ms": 50}
 
 
-def rest():
+def rest(seconds=20):
     schedules = {f"schedules/s{number}.yaml": f"runbook: quick\ncron: '{number % 60} {number % 24} * * *'\ntz: Europe/Amsterdam\n"
                  for number in range(200)}
     with project({"quick": QUICK}, schedules) as folder:
         server = Server(folder)
-        time.sleep(20)
+        time.sleep(seconds)
         found = server.rss()
         server.end()
     return {"MiB": found, "goal MiB": 40}
@@ -190,6 +193,7 @@ def listed(rows=1_000_000):
     return found | {"goal ms": 100}
 
 
+SMALL = {"trigger": {"rounds": 10}, "rest": {"seconds": 3}, "late": {"count": 300, "seconds": 15}, "watch": {"clients": 5}, "list": {"rows": 3000}}
 CASES = {"trigger": trigger, "rest": rest, "late": late, "watch": watch, "list": listed}
 
 
@@ -197,10 +201,14 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cases", default=",".join(CASES))
     parser.add_argument("--json")
+    parser.add_argument("--small", action="store_true")
+    parser.add_argument("--nlrun")
     options = parser.parse_args()
+    global NLRUN
+    NLRUN = options.nlrun or NLRUN
     results = {}
     for case in options.cases.split(","):
-        results[case] = CASES[case]()
+        results[case] = CASES[case](**(SMALL[case] if options.small else {}))
         print(f"{case}: " + ", ".join(f"{name} {value:,.1f}" for name, value in results[case].items()), flush=True)
     if options.json:
         with open(options.json, "w") as file:

@@ -5,6 +5,7 @@ mod catalog;
 mod desk;
 mod dispatch;
 mod doctor;
+mod doctor_server;
 mod edit;
 mod endpoints;
 mod execute;
@@ -27,7 +28,7 @@ mod settings;
 mod triggers;
 
 pub use apply::{plan_of, read_plan, write_plan};
-pub use catalog::{Listed, Stand};
+pub use catalog::{Listed, Stand, stands};
 pub use desk::{Desk, Measured};
 pub use dispatch::{Allowance, Dispatcher, Folder, Folders, Here, Holdup, Round, Veto};
 pub use doctor::{Finding, State as FindingState, examine};
@@ -49,7 +50,7 @@ pub use resume::{Decision, new_plan, remedy};
 pub use scheduler::{Alarm, InForce, Scheduler};
 pub use schedules::{Looked, Schedules};
 pub use secrets::{Begun, SecretAnswer, SecretsError, SourceAnswer, Tested, Told, Trouble};
-pub use settings::{Metrics, RunLimits, Settings};
+pub use settings::{LISTEN, Metrics, Patience, RunLimits, Settings};
 
 use crate::model::diagnostic::Diagnostic;
 use crate::model::runbook::ParameterError;

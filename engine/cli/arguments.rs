@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 
+use crate::cli::approve::ApproveOptions;
 use crate::cli::audit::AuditOptions;
 use crate::cli::caps::CapsOptions;
 use crate::cli::cert::CertOptions;
@@ -18,6 +19,7 @@ use crate::cli::hosts::HostsOptions;
 use crate::cli::k8s::K8sOptions;
 use crate::cli::lab::{LabNginxOptions, LabOptions};
 use crate::cli::log::LogOptions;
+use crate::cli::notify::NotifyOptions;
 use crate::cli::runs::RunsOptions;
 use crate::cli::schedule::ScheduleOptions;
 use crate::cli::secrets::SecretsOptions;
@@ -82,6 +84,17 @@ pub(crate) struct Common {
     /// Print more; twice for the messages of the engine itself
     #[arg(long, short, global = true, help_heading = EVERYWHERE, action = clap::ArgAction::Count)]
     pub(crate) verbose: u8,
+    /// A server that does it, such as `https://nlrun.example.net` [default: NLRUN_SERVER, else this machine]
+    ///
+    /// For `run plan apply resume cancel runs show log hosts schedule approve`. The token comes from NLRUN_TOKEN.
+    #[arg(long, global = true, help_heading = EVERYWHERE, value_name = "URL")]
+    pub(crate) server: Option<String>,
+    /// A file with the token for the server [default: NLRUN_TOKEN]
+    #[arg(long, global = true, help_heading = EVERYWHERE, value_name = "FILE")]
+    pub(crate) token_file: Option<PathBuf>,
+    /// The authority that signed the server's certificate, in PEM [default: those of this machine]
+    #[arg(long, global = true, help_heading = EVERYWHERE, value_name = "FILE")]
+    pub(crate) ca: Option<PathBuf>,
     /// When to use colours
     #[arg(long, global = true, help_heading = EVERYWHERE, value_enum, default_value = "auto", value_name = "WHEN")]
     pub(crate) color: Colour,
@@ -121,6 +134,8 @@ pub(crate) enum Verb {
     Lab(LabOptions),
     LabNginx(LabNginxOptions),
     Serve(ServeOptions),
+    Approve(ApproveOptions),
+    Notify(NotifyOptions),
     Token(TokenOptions),
     User(UserOptions),
     Audit(AuditOptions),
@@ -147,6 +162,46 @@ pub(crate) struct Runbook {
     pub(crate) allow: Vec<String>,
 }
 
+/// How a run is asked for at a server.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Options with --server")]
+pub(crate) struct Remotely {
+    /// Follow the run to its end, and end with its code: what happens anyway
+    #[arg(long, conflicts_with = "no_wait")]
+    pub(crate) follow: bool,
+    /// Print the run's number and do not wait for its end
+    #[arg(long)]
+    pub(crate) no_wait: bool,
+    /// Asking again with the same key gives the same run [default in GitLab CI: made from CI_JOB_ID]
+    #[arg(long, value_name = "KEY")]
+    pub(crate) key: Option<String>,
+    /// The queue
+    #[arg(long, value_name = "NAME")]
+    pub(crate) queue: Option<String>,
+    /// 0 to 100, the higher before the lower
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u8).range(0..=100))]
+    pub(crate) priority: Option<u8>,
+    /// Branch, tag or commit of the project
+    #[arg(long, value_name = "REVISION")]
+    pub(crate) revision: Option<String>,
+}
+
+impl Remotely {
+    /// Returns an option that means nothing without a server.
+    pub(crate) fn first(&self) -> Option<&'static str> {
+        [
+            (self.follow, "--follow"),
+            (self.no_wait, "--no-wait"),
+            (self.key.is_some(), "--key"),
+            (self.queue.is_some(), "--queue"),
+            (self.priority.is_some(), "--priority"),
+            (self.revision.is_some(), "--revision"),
+        ]
+        .into_iter()
+        .find_map(|(is_given, name)| is_given.then_some(name))
+    }
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct RunOptions {
     #[command(flatten)]
@@ -160,6 +215,8 @@ pub(crate) struct RunOptions {
     /// Write what later jobs of a pipeline get to know: `NLRUN_STATUS=done` and more, a line each
     #[arg(long, value_name = "FILE")]
     pub(crate) dotenv: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) remotely: Remotely,
 }
 
 #[derive(Debug, Args)]
@@ -178,6 +235,8 @@ pub(crate) struct PlanOptions {
     /// Write what later jobs of a pipeline get to know: `NLRUN_STATUS=done` and more, a line each
     #[arg(long, value_name = "FILE")]
     pub(crate) dotenv: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) remotely: Remotely,
 }
 
 #[derive(Debug, Args)]
@@ -196,6 +255,8 @@ pub(crate) struct ApplyOptions {
     /// Write what later jobs of a pipeline get to know: `NLRUN_STATUS=done` and more, a line each
     #[arg(long, value_name = "FILE")]
     pub(crate) dotenv: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) remotely: Remotely,
 }
 
 #[derive(Debug, Args)]

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use crate::cli::Context;
 use crate::cli::problem::Problem;
+use crate::model::run::Summary;
 use crate::service::Finished;
 use crate::store::Store;
 
@@ -17,7 +18,7 @@ const BYTES: usize = 5 * 1024;
 /// The most variables, unless the server's keeper allows more.
 const MOST: usize = 20;
 
-/// Writes the file, when one is wanted.
+/// Writes the file, when one is wanted, of a run of this machine.
 pub(crate) fn write(
     context: &Context,
     store: &Store,
@@ -25,8 +26,16 @@ pub(crate) fn write(
     finished: &Finished,
 ) -> Result<(), Problem> {
     let Some(path) = path else { return Ok(()) };
-    let reader = store.reader()?;
-    let summary = reader.run(finished.run)?.summary;
+    tell(context, path, finished, &store.reader()?.run(finished.run)?.summary)
+}
+
+/// Writes the file, of what is known of a run.
+pub(crate) fn tell(
+    context: &Context,
+    path: &Path,
+    finished: &Finished,
+    summary: &Summary,
+) -> Result<(), Problem> {
     let status = finished.ending.status;
     let own = [
         ("NLRUN_RUN", finished.run.to_string()),

@@ -7,13 +7,12 @@ use serde_json::json;
 
 use crate::cli::diagnostic::safe;
 use crate::cli::out::Out;
+use crate::cli::past::Past;
 use crate::cli::problem::Problem;
 use crate::cli::view::seconds;
 use crate::model::address::Address;
 use crate::model::event::{Event, Request, Verdict};
 use crate::model::run::{RunId, Seq};
-use crate::service::walk;
-use crate::store::Reader;
 
 /// Text is written when this much of it is ready.
 const WRITE: usize = 64 * 1024;
@@ -30,9 +29,9 @@ struct Shown<'a> {
 }
 
 /// Lists every effect, a line each.
-pub(crate) fn list(out: &Out, reader: &Reader, run: RunId) -> Result<(), Problem> {
+pub(crate) fn list(out: &Out, past: &Past<'_>, run: RunId) -> Result<(), Problem> {
     let style = out.data;
-    each(out, reader, run, |effect, text| {
+    each(out, past, run, |effect, text| {
         let Shown { address, request, verdict, ms, .. } = effect;
         if out.json {
             let object = json!({
@@ -67,10 +66,10 @@ pub(crate) fn list(out: &Out, reader: &Reader, run: RunId) -> Result<(), Problem
 }
 
 /// Prints every diff below the effect that made it.
-pub(crate) fn diffs(out: &Out, reader: &Reader, run: RunId) -> Result<(), Problem> {
+pub(crate) fn diffs(out: &Out, past: &Past<'_>, run: RunId) -> Result<(), Problem> {
     let style = out.data;
     let mut count = 0;
-    each(out, reader, run, |effect, text| {
+    each(out, past, run, |effect, text| {
         let Some(diff) = effect.diff else { return };
         count += 1;
         let Shown { address, request, .. } = effect;
@@ -94,23 +93,20 @@ pub(crate) fn diffs(out: &Out, reader: &Reader, run: RunId) -> Result<(), Proble
 /// Prints the kept output of one effect, byte for byte.
 pub(crate) fn output(
     out: &Out,
-    reader: &Reader,
+    past: &Past<'_>,
     run: RunId,
     address: &str,
     stderr: bool,
 ) -> Result<(), Problem> {
     let stream = if stderr { "err" } else { "out" };
     let address = Address::parse(address);
-    let last = reader.run(run)?.last_seq;
-    let pieces = reader.pour(run, (Seq(1), last), &address, stream, |bytes| {
-        out.raw(bytes);
-        true
-    })?;
+    let last = past.run(run)?.0.last_seq;
+    let pieces = past.pour(run, (Seq(1), last), &address, stream, |bytes| out.raw(bytes))?;
     if pieces > 0 {
         return Ok(());
     }
     let mut is_known = false;
-    walk::<Problem>(reader, run, Seq(0), |record| {
+    past.walk(run, Seq(0), |record| {
         is_known |= record.event.address() == Some(&address);
         Ok(())
     })?;
@@ -128,13 +124,13 @@ pub(crate) fn output(
 /// Walks the effects in the order in which they ended; those that never did come last.
 fn each(
     out: &Out,
-    reader: &Reader,
+    past: &Past<'_>,
     run: RunId,
     mut show: impl FnMut(Shown<'_>, &mut String),
 ) -> Result<(), Problem> {
     let mut open: HashMap<Address, Box<Request>> = HashMap::new();
     let mut text = String::new();
-    walk::<Problem>(reader, run, Seq(0), |record| {
+    past.walk(run, Seq(0), |record| {
         match &record.event {
             Event::Intent { address, request, .. } => {
                 open.insert(address.clone(), request.clone());

@@ -24,16 +24,16 @@ use crate::service::{Endpoint, Ping, ServiceError};
     Examples:\n  nlrun hosts 'web:!edge-3'\n  nlrun hosts @db --ping\n  nlrun hosts edge-1 --vars")]
 pub(crate) struct HostsOptions {
     /// Which hosts [default: all]
-    pattern: Option<String>,
+    pub(crate) pattern: Option<String>,
     /// Show variables, merged
     #[arg(long)]
-    vars: bool,
+    pub(crate) vars: bool,
     /// List groups instead of hosts
     #[arg(long, conflicts_with_all = ["ping", "vars"])]
-    groups: bool,
+    pub(crate) groups: bool,
     /// Connect to each host and say which of them answer; recorded as a run
     #[arg(long)]
-    ping: bool,
+    pub(crate) ping: bool,
 }
 
 pub(crate) fn hosts(context: &Context, options: &HostsOptions) -> Result<u8, Problem> {

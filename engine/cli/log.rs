@@ -9,6 +9,7 @@ use regex::Regex;
 use crate::cli::Context;
 use crate::cli::lines::{Lines, record_json};
 use crate::cli::out::Out;
+use crate::cli::past::Past;
 use crate::cli::problem::Problem;
 use crate::cli::view::{Seen, error_of};
 use crate::cli::when;
@@ -16,10 +17,10 @@ use crate::cli::which::Which;
 use crate::model::address::Address;
 use crate::model::effect::Kind;
 use crate::model::event::{Event, Level, Verdict};
-use crate::model::run::{RunId, Seq, Status};
+use crate::model::run::{RunId, Seq};
 use crate::runner::executor::Ending;
-use crate::service::{Finished, sweep, walk};
-use crate::store::{Reader, Record, Store, StoreError};
+use crate::service::{Finished, sweep};
+use crate::store::{Reader, Record, RunRow, Store, StoreError};
 
 /// Print the lines of a run, as they were when it ran
 ///
@@ -30,10 +31,10 @@ use crate::store::{Reader, Record, Store, StoreError};
     nlrun log 12 --failed\n  nlrun log 12 --json | jq 'select(.event == \"outcome\")'")]
 pub(crate) struct LogOptions {
     /// The run's number, or `last`
-    run: Which,
+    pub(crate) run: Which,
     /// Go on until the run has ended
     #[arg(long, short)]
-    follow: bool,
+    pub(crate) follow: bool,
     /// Only what concerns this host
     #[arg(long, value_name = "HOST")]
     host: Option<String>,
@@ -75,25 +76,26 @@ pub(crate) fn log(context: &Context, options: &LogOptions) -> Result<u8, Problem
     let run = options.run.find(&store)?;
     let reader = store.reader()?;
     reader.run(run)?;
-    let mut printer = Printer::new(&context.out, &reader, options);
+    let past = Past::Here(&reader);
+    let mut printer = Printer::new(&context.out, &past, options);
     let mut after = Seq(0);
     loop {
         // Asked before reading: what is committed in between changes the number again.
         let version = reader.version()?;
-        after = walk::<StoreError>(&reader, run, after, |record| printer.add(record))?;
+        after = past.walk(run, after, |record| printer.add(record))?;
         printer.write();
         let row = reader.run(run)?;
         if row.last_seq > after {
             continue;
         }
-        if row.summary.status == Status::Running && options.follow {
+        if !row.summary.status.is_over() && options.follow {
             wait(&store, &reader, run, version)?;
             continue;
         }
         break;
     }
     printer.finish();
-    conclude(context, &reader, run, options)?;
+    conclude(context, &past, run, options)?;
     Ok(0)
 }
 
@@ -115,16 +117,29 @@ fn wait(store: &Store, reader: &Reader, run: RunId, version: i64) -> Result<(), 
 }
 
 /// Says how the run ended, where that is part of what was asked for.
-fn conclude(context: &Context, reader: &Reader, run: RunId, options: &LogOptions) -> Result<(), Problem> {
+pub(crate) fn conclude(
+    context: &Context,
+    past: &Past<'_>,
+    run: RunId,
+    options: &LogOptions,
+) -> Result<(), Problem> {
     let is_filtered = options.host.is_some() || options.address.is_some() || options.kind.is_some();
     if !options.follow && (is_filtered || options.failed || options.grep.is_some()) {
         return Ok(());
     }
-    let row = reader.run(run)?;
-    if row.summary.status == Status::Running {
+    let (row, _) = past.run(run)?;
+    if !row.summary.status.is_over() {
         context.out.word(&format!("run {run} goes on; `nlrun log {run} -f` follows it"));
         return Ok(());
     }
+    let (seen, finished) = over(row);
+    seen.conclude(&context.out, &finished);
+    Ok(())
+}
+
+/// Turns the row of a run that is over into what the view of a live one has seen.
+pub(crate) fn over(row: RunRow) -> (Seen, Finished) {
+    let run = row.id;
     let ending = Ending {
         status: row.summary.status,
         error: error_of(&row.summary).map(Box::new),
@@ -141,8 +156,7 @@ fn conclude(context: &Context, reader: &Reader, run: RunId, options: &LogOptions
         ended: row.ended_at,
         is_resumed: false,
     };
-    seen.conclude(&context.out, &Finished { run, ending, allowed: Vec::new() });
-    Ok(())
+    (seen, Finished { run, ending, allowed: Vec::new() })
 }
 
 /// An effect that has begun.
@@ -152,9 +166,9 @@ struct Open {
     intent: Option<Record>,
 }
 
-struct Printer<'a> {
+pub(crate) struct Printer<'a> {
     out: &'a Out,
-    reader: &'a Reader,
+    past: &'a Past<'a>,
     options: &'a LogOptions,
     lines: Lines,
     open: HashMap<Address, Open>,
@@ -163,12 +177,12 @@ struct Printer<'a> {
 }
 
 impl<'a> Printer<'a> {
-    fn new(out: &'a Out, reader: &'a Reader, options: &'a LogOptions) -> Self {
+    pub(crate) fn new(out: &'a Out, past: &'a Past<'a>, options: &'a LogOptions) -> Self {
         let lines = Lines::new(out.data, out.verbose, true);
-        Self { out, reader, options, lines, open: HashMap::new(), text: String::new(), lost: false }
+        Self { out, past, options, lines, open: HashMap::new(), text: String::new(), lost: false }
     }
 
-    fn add(&mut self, mut record: Record) -> Result<(), StoreError> {
+    pub(crate) fn add(&mut self, mut record: Record) -> Result<(), Problem> {
         let is_wanted = self.is_wanted(&record) && self.options.since.is_none_or(|since| record.at >= since);
         if !is_wanted {
             // The lines must know what a later outcome belongs to.
@@ -183,10 +197,10 @@ impl<'a> Printer<'a> {
             return Ok(());
         }
         if let Event::Output { .. } = &record.event {
-            match self.reader.attach(&mut record) {
+            match self.past.attach(&mut record) {
                 Ok(()) => {}
                 Err(StoreError::Lost(what)) => self.say_lost(&what),
-                Err(error) => return Err(error),
+                Err(error) => return Err(error.into()),
             }
         }
         if self.options.failed
@@ -213,7 +227,7 @@ impl<'a> Printer<'a> {
     }
 
     /// Prints what was held back of an effect until it failed: its intent for programs, its output for people.
-    fn bring_back(&mut self, address: &Address, until: Seq) -> Result<(), StoreError> {
+    fn bring_back(&mut self, address: &Address, until: Seq) -> Result<(), Problem> {
         let Some(intent) = self.open.remove(address).and_then(|open| open.intent) else { return Ok(()) };
         if self.out.json {
             self.print(&intent);
@@ -221,9 +235,8 @@ impl<'a> Printer<'a> {
         }
         for stream in ["out", "err"] {
             let mut text = String::new();
-            self.reader.pour(intent.run, (intent.seq, until), address, stream, |bytes| {
+            self.past.pour(intent.run, (intent.seq, until), address, stream, |bytes| {
                 self.lines.output(address, stream, bytes, &mut text);
-                true
             })?;
             self.take(&text, Some(intent.at));
         }
@@ -321,14 +334,14 @@ impl<'a> Printer<'a> {
         }
     }
 
-    fn write(&mut self) {
+    pub(crate) fn write(&mut self) {
         if !self.text.is_empty() {
             self.out.raw(self.text.as_bytes());
             self.text.clear();
         }
     }
 
-    fn finish(&mut self) {
+    pub(crate) fn finish(&mut self) {
         let mut rest = String::new();
         self.lines.finish(&mut rest);
         self.take(&rest, None);

@@ -1,5 +1,6 @@
 //! The command line: words and rendering; nothing is decided here. One verb, one file.
 
+mod approve;
 mod arguments;
 mod ask;
 mod audit;
@@ -22,14 +23,18 @@ mod lab;
 mod lines;
 mod log;
 mod moving;
+mod notify;
 mod out;
+mod past;
 mod problem;
+mod remote;
 mod run;
 mod runs;
 mod schedule;
 mod secrets;
 mod serve;
 mod show;
+mod standing;
 mod style;
 mod table;
 mod token;
@@ -113,7 +118,14 @@ pub fn main() -> ExitCode {
     };
     let Arguments { common, verb } = arguments;
     let context = Context { out: Out::new(&common), place: here(), common };
-    out::log_to_stderr(&context.common);
+    let format = match &verb {
+        Verb::Serve(options) => Some(options.log_format),
+        _ => None,
+    };
+    out::log_to_stderr(&context.common, format);
+    if let Some(result) = remote::dispatch(&context, &verb) {
+        return ended(&context, result);
+    }
     let result = match verb {
         Verb::Run(options) => run::run(&context, options),
         Verb::Plan(options) => run::plan(&context, options),
@@ -138,12 +150,18 @@ pub fn main() -> ExitCode {
         Verb::Lab(options) => lab::lab(&context, &options),
         Verb::LabNginx(options) => Ok(lab::nginx(&options)),
         Verb::Serve(options) => serve::serve(&context, &options),
+        Verb::Approve(options) => approve::approve(&context, &options),
+        Verb::Notify(options) => notify::notify(&context, &options),
         Verb::Token(options) => token::token(&context, options),
         Verb::User(options) => user::user(&context, options),
         Verb::Audit(options) => audit::audit(&context, options),
         Verb::Execute(options) => execute::execute(&context, &options),
         Verb::Completions(options) => Ok(completions::completions(&context, &options)),
     };
+    ended(&context, result)
+}
+
+fn ended(context: &Context, result: Result<u8, Problem>) -> ExitCode {
     match result {
         Ok(code) => ExitCode::from(code),
         Err(problem) => {

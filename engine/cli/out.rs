@@ -116,13 +116,33 @@ pub(crate) fn print_json(value: &serde_json::Value) {
     let _ = writeln!(std::io::stdout().lock(), "{value}");
 }
 
-/// Sends the engine's own messages to standard error when they are asked for.
-pub(crate) fn log_to_stderr(common: &Common) {
-    let level = match common.verbose {
-        0 | 1 => return,
-        2 => "nlrun=debug,russh=info",
+/// Says something where there is no [`Out`] at hand.
+pub(crate) fn tell(text: &str) {
+    let _ = writeln!(std::io::stderr().lock(), "{text}");
+}
+
+/// How the engine's own messages are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum LogFormat {
+    /// A line for people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Sends the engine's own messages to standard error when they are asked for; a server's are always.
+pub(crate) fn log_to_stderr(common: &Common, server: Option<LogFormat>) {
+    let level = match (common.verbose, server) {
+        (0 | 1, None) => return,
+        (0, Some(_)) => "nlrun=info",
+        (1 | 2, _) => "nlrun=debug,russh=info",
         _ => "trace",
     };
-    let subscriber = tracing_subscriber::fmt().with_env_filter(level).with_writer(std::io::stderr).finish();
-    let _ = tracing::subscriber::set_global_default(subscriber);
+    let subscriber = tracing_subscriber::fmt().with_env_filter(level).with_writer(std::io::stderr);
+    let _ = match server {
+        Some(LogFormat::Json) => {
+            tracing::subscriber::set_global_default(subscriber.json().flatten_event(true).finish())
+        }
+        Some(LogFormat::Text) | None => tracing::subscriber::set_global_default(subscriber.finish()),
+    };
 }

@@ -24,6 +24,15 @@ pub(crate) enum Problem {
         /// What to do.
         hint: Option<String>,
     },
+    /// A server says no, or nothing.
+    Remote {
+        /// One sentence.
+        message: String,
+        /// What to do.
+        hint: Option<String>,
+        /// The process exit code.
+        code: u8,
+    },
     /// Something else failed.
     Other(String),
 }
@@ -60,6 +69,7 @@ impl Problem {
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
             Self::Usage { .. } => USAGE,
+            Self::Remote { code, .. } => *code,
             Self::Other(_) => 1,
             Self::Service(error) => match error {
                 ServiceError::Project(_)
@@ -98,7 +108,7 @@ impl Problem {
     pub(crate) fn diagnostics(&self) -> Vec<&Diagnostic> {
         match self {
             Self::Service(ServiceError::Check(diagnostics)) => diagnostics.iter().collect(),
-            Self::Service(_) | Self::Usage { .. } | Self::Other(_) => Vec::new(),
+            Self::Service(_) | Self::Usage { .. } | Self::Remote { .. } | Self::Other(_) => Vec::new(),
         }
     }
 
@@ -121,14 +131,16 @@ impl Problem {
                 Some(format!("{}:{}:{}: {}", error.file, error.line, error.column, error.message))
             }
             Self::Service(error) => Some(sentence(error)),
-            Self::Usage { message, .. } | Self::Other(message) => Some(message.clone()),
+            Self::Usage { message, .. } | Self::Remote { message, .. } | Self::Other(message) => {
+                Some(message.clone())
+            }
         }
     }
 
     /// Returns what to do about it.
     pub(crate) fn hint(&self) -> Option<String> {
         match self {
-            Self::Usage { hint, .. } => hint.clone(),
+            Self::Usage { hint, .. } | Self::Remote { hint, .. } => hint.clone(),
             Self::Other(_) => None,
             Self::Service(error) => match error {
                 ServiceError::Project(ProjectError::NoRunbook { near, tried, .. }) => {

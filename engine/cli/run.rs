@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use crate::cli::arguments::{
-    ApplyOptions, CancelOptions, PlanOptions, ReplayOptions, ResumeOptions, RunOptions, Runbook,
+    ApplyOptions, CancelOptions, PlanOptions, Remotely, ReplayOptions, ResumeOptions, RunOptions, Runbook,
 };
 use crate::cli::ask::Terminal;
 use crate::cli::problem::Problem;
@@ -22,6 +22,7 @@ use crate::store::Store;
 pub(crate) const PENDING: u8 = 2;
 
 pub(crate) fn run(context: &Context, options: RunOptions) -> Result<u8, Problem> {
+    here(&options.remotely)?;
     let project = context.project_of(&options.runbook.runbook)?;
     let wanted = wanted(context, &options.runbook)?;
     let prepared = prepare(&project, &context.place, &wanted)?;
@@ -35,6 +36,7 @@ pub(crate) fn run(context: &Context, options: RunOptions) -> Result<u8, Problem>
 }
 
 pub(crate) fn plan(context: &Context, options: PlanOptions) -> Result<u8, Problem> {
+    here(&options.remotely)?;
     let project = context.project_of(&options.runbook.runbook)?;
     let wanted = wanted(context, &options.runbook)?;
     let prepared = prepare(&project, &context.place, &wanted)?;
@@ -64,6 +66,7 @@ pub(crate) fn plan(context: &Context, options: PlanOptions) -> Result<u8, Proble
 }
 
 pub(crate) fn apply(context: &Context, options: &ApplyOptions) -> Result<u8, Problem> {
+    here(&options.remotely)?;
     let project = context.project()?;
     let path = context.place.cwd.join(&options.plan);
     let plan = read_plan(&path)?;
@@ -88,6 +91,17 @@ pub(crate) fn resume(context: &Context, options: &ResumeOptions) -> Result<u8, P
         Ok(project.resume(&context.place, &store, run, &decisions, hands)?)
     })
     .map(|finished| finished.ending.status.exit_code())
+}
+
+/// Refuses what only a server can do.
+fn here(remotely: &Remotely) -> Result<(), Problem> {
+    match remotely.first() {
+        None => Ok(()),
+        Some(option) => {
+            let hint = "name a server: `--server URL`, or NLRUN_SERVER".to_owned();
+            Err(Problem::usage(format!("`{option}` is for runs at a server"), Some(hint)))
+        }
+    }
 }
 
 /// Reads what a person has decided about acts in doubt.
@@ -216,7 +230,7 @@ pub(crate) fn warn(context: &Context, prepared: &crate::service::Prepared) {
 }
 
 /// Reads what to run and with what.
-fn wanted(context: &Context, runbook: &Runbook) -> Result<Wanted, Problem> {
+pub(crate) fn wanted(context: &Context, runbook: &Runbook) -> Result<Wanted, Problem> {
     let mut set = BTreeMap::new();
     if let Some(path) = &runbook.params {
         let full = context.place.cwd.join(path);

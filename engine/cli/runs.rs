@@ -31,26 +31,26 @@ use crate::store::{Filter, Hit, RunRow};
 pub(crate) struct RunsOptions {
     /// Only runs of this runbook: a name, a path or a glob over paths
     #[arg(long, value_name = "RUNBOOK")]
-    runbook: Option<String>,
+    pub(crate) runbook: Option<String>,
     /// Only runs that fanned out to this host
     #[arg(long, value_name = "HOST")]
-    host: Option<String>,
+    pub(crate) host: Option<String>,
     /// Only runs with this status; may be given several times
     #[arg(long, value_name = "STATUS", value_parser = PossibleValuesParser::new(Status::ALL.map(Status::as_str))
         .map(|word| Status::parse(&word).expect("clap allows no other word")))]
-    status: Vec<Status>,
+    pub(crate) status: Vec<Status>,
     /// Only runs begun at or after this: `2h ago`, `3d`, a date, a time
     #[arg(long, value_name = "WHEN", value_parser = when::parse)]
-    since: Option<i64>,
+    pub(crate) since: Option<i64>,
     /// Only runs begun before this
     #[arg(long, value_name = "WHEN", value_parser = when::parse)]
-    until: Option<i64>,
+    pub(crate) until: Option<i64>,
     /// How many runs at most
     #[arg(long, value_name = "COUNT", default_value_t = 20)]
-    limit: usize,
+    pub(crate) limit: usize,
     /// Only runs whose output holds all these words; "two words" is a phrase, fail* a beginning
     #[arg(long, value_name = "WORDS")]
-    search: Option<String>,
+    pub(crate) search: Option<String>,
 }
 
 /// How many pieces of output a search looks at; older ones are found with `--until`.
@@ -123,7 +123,7 @@ pub(crate) fn runs(context: &Context, options: RunsOptions) -> Result<u8, Proble
     Ok(0)
 }
 
-fn table(context: &Context, listed: &[(RunRow, Start)]) -> String {
+pub(crate) fn table(context: &Context, listed: &[(RunRow, Start)]) -> String {
     let heads = ["run", "runbook", "mode", "status", "started", "age", "took", "changed", "failed", "by"];
     let mut table = Table::new(&context.out, &heads, &[0, 7, 8]);
     for (row, start) in listed {

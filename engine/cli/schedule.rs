@@ -7,6 +7,7 @@ use serde_json::json;
 use crate::cli::Context;
 use crate::cli::check::count;
 use crate::cli::problem::Problem;
+use crate::cli::standing::{StandingVerb, standing};
 use crate::cli::table::{Cell, Table};
 use crate::model::diagnostic::Diagnostic;
 use crate::model::duration;
@@ -17,13 +18,14 @@ use crate::model::schedule::{
 use crate::service::{Project, Schedules, ServiceError};
 use crate::world::clock;
 
-/// Show when runs are due: list, preview, check and simulate schedules
+/// Show when runs are due and how schedules stand: list, preview, check, simulate, stop them and let them go on
 ///
 /// Schedules are in schedules/*.yaml, calendars in calendars/*.yaml and calendars/*.ics. Nothing is started by any of these.
+/// At a server (`--server`) `list` is `status`.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  nlrun schedule list\n  nlrun schedule next certs-sync --count 3\n  \
     nlrun schedule next --cron '30 2 * * *' --tz Europe/Amsterdam --after 2027-03-27\n  nlrun schedule lint --strict\n  \
-    nlrun schedule simulate --to +30d")]
+    nlrun schedule simulate --to +30d\n  nlrun schedule status --stale\n  nlrun schedule pause certs-sync --reason 'the registrar is down'")]
 pub(crate) struct ScheduleOptions {
     #[command(subcommand)]
     verb: ScheduleVerb,
@@ -52,6 +54,19 @@ enum ScheduleVerb {
     /// Nothing but schedules is simulated, and every run succeeds. With --json, one object a line: `run`, `undelivered`,
     /// `moved` (clocks) and `blackout`, and `summary` at the end.
     Simulate(SimulateOptions),
+    #[command(flatten)]
+    Standing(StandingVerb),
+}
+
+impl ScheduleOptions {
+    /// Returns what a server is asked for; `None` for what is worked out from the files here.
+    pub(crate) fn at_server(&self) -> Option<&StandingVerb> {
+        match &self.verb {
+            ScheduleVerb::List => Some(&StandingVerb::Status { stale: false }),
+            ScheduleVerb::Standing(verb) => Some(verb),
+            ScheduleVerb::Next(_) | ScheduleVerb::Lint { .. } | ScheduleVerb::Simulate(_) => None,
+        }
+    }
 }
 
 #[derive(Debug, Args)]
@@ -104,6 +119,7 @@ pub(crate) fn schedule(context: &Context, options: &ScheduleOptions) -> Result<u
         ScheduleVerb::Next(options) => next(context, options),
         ScheduleVerb::Lint { strict } => check(context, *strict),
         ScheduleVerb::Simulate(options) => play(context, options),
+        ScheduleVerb::Standing(verb) => standing(context, verb),
     }
 }
 

@@ -7,13 +7,11 @@ use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cli::Context;
+use crate::cli::out::LogFormat;
 use crate::cli::problem::Problem;
 use crate::gate::sentence;
-use crate::service::{Desk, Folders, Here, Hooks, Identity, Repository};
+use crate::service::{Desk, Folders, Here, Hooks, Identity, LISTEN, Repository, notify_faults};
 use crate::world::tls::files::Files;
-
-/// Where the server listens when nothing is said: only this machine reaches it.
-const LISTEN: &str = "127.0.0.1:7766";
 
 /// Run the server: schedules, queue, API and web page
 ///
@@ -26,6 +24,9 @@ pub(crate) struct ServeOptions {
     /// Address and port to listen on [default: `server.listen` of nlrun.yaml, or 127.0.0.1:7766]
     #[arg(long, value_name = "ADDRESS:PORT", env = "NLRUN_LISTEN")]
     listen: Option<String>,
+    /// How the server's own messages are written to standard error
+    #[arg(long, value_enum, default_value = "text", value_name = "FORMAT", env = "NLRUN_LOG_FORMAT")]
+    pub(crate) log_format: LogFormat,
     /// Listen beyond this machine without TLS: passwords and tokens can be read on the way
     #[arg(long)]
     insecure: bool,
@@ -53,6 +54,9 @@ pub(crate) fn serve(context: &Context, options: &ServeOptions) -> Result<u8, Pro
         tls.map(|tls| Files::open(project.root().join(&tls.certificate), project.root().join(&tls.key)));
     let tls = tls.transpose().map_err(|error| Problem::usage(sentence(&error), None))?;
     let store = context.store(&project)?;
+    for fault in notify_faults(&project.config().server.notify, &project.schedules().unwrap_or_default()) {
+        context.out.always(&format!("{}: notifications: {fault}", context.out.words.yellow("warning")));
+    }
     let (folders, _following): (Arc<dyn Folders>, _) = match &project.config().server.project {
         None => (Arc::new(Here(project.root().to_owned())), None),
         Some(settings) => {
@@ -61,7 +65,7 @@ pub(crate) fn serve(context: &Context, options: &ServeOptions) -> Result<u8, Pro
                 Repository::open(&project, &context.place, &store, settings).map_err(unusable)?;
             let following = repository.follow().map_err(|error| Problem::Other(error.to_string()))?;
             if let Some(trouble) = repository.sync().trouble {
-                context.out.word(&format!("{}: {trouble}", context.out.words.yellow("warning")));
+                context.out.always(&format!("{}: {trouble}", context.out.words.yellow("warning")));
             }
             (Arc::new(repository), Some(following))
         }

@@ -10,6 +10,7 @@ use crate::cli::check::count;
 use crate::cli::diagnostic::{render, safe};
 use crate::cli::doubts;
 use crate::cli::effects;
+use crate::cli::past::Past;
 use crate::cli::problem::Problem;
 use crate::cli::runs::run_json;
 use crate::cli::style::Style;
@@ -19,8 +20,8 @@ use crate::cli::which::Which;
 use crate::model::diagnostic::Diagnostic;
 use crate::model::event::{Start, Verdict};
 use crate::model::run::{RunId, Status, Summary};
-use crate::service::{remedy, start_of};
-use crate::store::{Reader, RunRow};
+use crate::service::remedy;
+use crate::store::RunRow;
 
 /// Show what a run was and did
 ///
@@ -32,7 +33,7 @@ use crate::store::{Reader, RunRow};
     nlrun show 12 --output '4[edge-2]/1' --stderr\n  nlrun show 12 --artifact report.html > report.html")]
 pub(crate) struct ShowOptions {
     /// The run's number, or `last`
-    run: Which,
+    pub(crate) run: Which,
     /// Print every diff
     #[arg(long, group = "part")]
     diff: bool,
@@ -60,29 +61,35 @@ pub(crate) fn show(context: &Context, options: &ShowOptions) -> Result<u8, Probl
     let store = context.history()?;
     let run = options.run.find(&store)?;
     let reader = store.reader()?;
-    let row = reader.run(run)?;
+    print(context, options, &Past::Here(&reader), run)
+}
+
+/// Prints what is asked for of a run.
+pub(crate) fn print(
+    context: &Context,
+    options: &ShowOptions,
+    past: &Past<'_>,
+    run: RunId,
+) -> Result<u8, Problem> {
+    let (row, start) = past.run(run)?;
     let out = &context.out;
     if options.diff {
-        effects::diffs(out, &reader, run)?;
+        effects::diffs(out, past, run)?;
     } else if options.effects {
-        effects::list(out, &reader, run)?;
+        effects::list(out, past, run)?;
     } else if let Some(address) = &options.output {
-        effects::output(out, &reader, run, address, options.stderr)?;
+        effects::output(out, past, run, address, options.stderr)?;
     } else if let Some(name) = &options.artifact {
-        let bytes = reader.artifact(run, name)?.ok_or_else(|| no_artifact(run, name, &row.summary))?;
+        let bytes = past.artifact(run, name)?.ok_or_else(|| no_artifact(run, name, &row.summary))?;
         out.raw(&bytes);
     } else if let Some(path) = &options.source {
-        out.raw(source(&reader, run, &start_of(&reader, run)?, path)?.as_bytes());
+        out.raw(source(past, run, &start, path)?.as_bytes());
     } else if options.params {
-        let params = start_of(&reader, run)?.params;
-        out.line(&serde_json::to_string_pretty(&params).unwrap_or_default());
+        out.line(&serde_json::to_string_pretty(&start.params).unwrap_or_default());
+    } else if out.json {
+        out.json(&run_object(&row, &start));
     } else {
-        let start = start_of(&reader, run)?;
-        if out.json {
-            out.json(&run_object(&row, &start));
-        } else {
-            out.raw(overview(out.data, out.verbose, &reader, &row, &start).as_bytes());
-        }
+        out.raw(overview(out.data, out.verbose, past, &row, &start).as_bytes());
     }
     Ok(0)
 }
@@ -116,7 +123,7 @@ fn run_object(row: &RunRow, start: &Start) -> Value {
     object
 }
 
-fn overview(style: Style, verbose: u8, reader: &Reader, row: &RunRow, start: &Start) -> String {
+fn overview(style: Style, verbose: u8, past: &Past<'_>, row: &RunRow, start: &Start) -> String {
     let summary = &row.summary;
     let mut text = String::new();
     head(&mut text, style, row, start);
@@ -145,7 +152,7 @@ fn overview(style: Style, verbose: u8, reader: &Reader, row: &RunRow, start: &St
         let _ = writeln!(text, "{} everything after {from} depends on an act", style.yellow("incomplete:"));
     }
     if let Some(mut error) = error_of(summary) {
-        draw_from(reader, start, &mut error);
+        draw_from(past, row.id, start, &mut error);
         let _ = write!(text, "\n{}", render(&error, style.is_on()));
     }
     if !summary.in_doubt.is_empty() {
@@ -249,11 +256,11 @@ fn counts(text: &mut String, style: Style, summary: &Summary) {
 }
 
 /// Gives an error the line of its script as the run had it.
-fn draw_from(reader: &Reader, start: &Start, error: &mut Diagnostic) {
+fn draw_from(past: &Past<'_>, run: RunId, start: &Start, error: &mut Diagnostic) {
     if error.source_line.is_some() || error.line == 0 {
         return;
     }
-    let text = start.sources.get(&error.file).and_then(|hash| reader.text(hash).ok());
+    let text = past.source(run, start, &error.file).ok().flatten();
     error.source_line =
         text.and_then(|text| text.lines().nth(error.line.saturating_sub(1)).map(str::to_owned));
 }
@@ -281,10 +288,10 @@ fn next(run: RunId, summary: &Summary) -> Option<String> {
     }
 }
 
-fn source(reader: &Reader, run: RunId, start: &Start, path: &str) -> Result<String, Problem> {
+fn source(past: &Past<'_>, run: RunId, start: &Start, path: &str) -> Result<String, Problem> {
     let path = if path.is_empty() { &start.runbook } else { path };
-    match start.sources.get(path) {
-        Some(hash) => Ok(reader.text(hash)?),
+    match past.source(run, start, path)? {
+        Some(text) => Ok(text),
         None => Err(Problem::usage(
             format!("run {run} has no script `{path}`"),
             Some(format!("it has {}", start.sources.keys().cloned().collect::<Vec<_>>().join(", "))),

@@ -49,7 +49,6 @@ pub(crate) type Viewer = AtLeast<{ Role::Viewer as u8 }>;
 /// Somebody who may run.
 pub(crate) type Operator = AtLeast<{ Role::Operator as u8 }>;
 /// Somebody who may change runbooks and schedules.
-#[allow(dead_code, reason = "each role has its extractor, whether a route takes it yet or not")]
 pub(crate) type Editor = AtLeast<{ Role::Editor as u8 }>;
 /// Somebody who may change the server.
 pub(crate) type Admin = AtLeast<{ Role::Admin as u8 }>;

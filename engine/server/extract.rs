@@ -2,18 +2,58 @@
 //!
 //! They have the names of axum's own, which answer in plain text.
 
+use std::error::Error;
+
+use axum::body::{Body, Bytes};
 use axum::extract::{FromRequest, FromRequestParts, OptionalFromRequest, Request};
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
+use http_body_util::BodyExt as _;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::server::patience::Late;
 use crate::server::problem::Failure;
 
 /// The largest body of a request, in bytes: parameters of runs, and scripts to check.
 pub(crate) const MOST_BODY: usize = 1 << 20;
+
+/// So many times the largest body are read and thrown away, so that whoever sends it hears why it is refused.
+const HEARD_OUT: usize = 8;
+
+/// Reads a body to its end, up to this many bytes.
+pub(crate) async fn whole(mut body: Body, most: usize) -> Result<Bytes, Failure> {
+    let (mut bytes, mut length) = (Vec::new(), 0);
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| {
+            if is_late(&error) {
+                Failure::new(StatusCode::REQUEST_TIMEOUT, "slow", Late.to_string())
+            } else {
+                Failure::new(StatusCode::BAD_REQUEST, "broken-off", "the body of the request broke off")
+            }
+        })?;
+        let Ok(data) = frame.into_data() else { continue };
+        length += data.len();
+        if length <= most {
+            bytes.extend_from_slice(&data);
+        } else if length > most.saturating_mul(HEARD_OUT) {
+            break;
+        } else {
+            bytes = Vec::new();
+        }
+    }
+    if length > most {
+        let text = format!("the body has more than {most} bytes");
+        return Err(Failure::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", text));
+    }
+    Ok(bytes.into())
+}
+
+fn is_late(error: &(dyn Error + 'static)) -> bool {
+    error.is::<Late>() || error.source().is_some_and(is_late)
+}
 
 /// The parts of the path.
 pub(crate) struct Path<T>(pub(crate) T);
@@ -65,11 +105,7 @@ impl<T: DeserializeOwned, S: Send + Sync> OptionalFromRequest<S> for Json<T> {
     async fn from_request(request: Request, _state: &S) -> Result<Option<Self>, Failure> {
         let media = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
         let media = media.unwrap_or_default().split(';').next().unwrap_or_default().trim().to_owned();
-        let too_large = || {
-            let text = format!("the body has more than {MOST_BODY} bytes");
-            Failure::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", text)
-        };
-        let bytes = axum::body::to_bytes(request.into_body(), MOST_BODY).await.map_err(|_| too_large())?;
+        let bytes = whole(request.into_body(), MOST_BODY).await?;
         if bytes.is_empty() {
             return Ok(None);
         }

@@ -19,6 +19,7 @@ use utoipa::openapi::OpenApi;
 use crate::model::network::Network;
 use crate::server::App;
 use crate::server::caller::{Asking, How, asking};
+use crate::server::extract::whole;
 use crate::server::listen::Peer;
 use crate::server::problem::Failure;
 use crate::store::Verdict;
@@ -270,14 +271,7 @@ async fn csrf(request: Request) -> Result<(Request, Option<String>), Failure> {
         return Ok((request, None));
     }
     let (parts, body) = request.into_parts();
-    let too_large = |_| {
-        Failure::new(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            "too-large",
-            format!("a form has {MOST_FORM} bytes at most"),
-        )
-    };
-    let bytes = to_bytes(body, MOST_FORM).await.map_err(too_large)?;
+    let bytes = whole(body, MOST_FORM).await?;
     let shown = url::form_urlencoded::parse(&bytes).find(|(name, _)| name == "csrf");
     let shown = shown.map(|(_, value)| value.into_owned());
     Ok((Request::from_parts(parts, Body::from(bytes)), shown))

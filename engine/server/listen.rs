@@ -15,10 +15,10 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 
+use crate::server::patience::{Patient, Timely};
+use crate::service::Patience;
 use crate::world::tls::files::Files;
 
-/// How long a client may take to say what it wants.
-const HEAD: Duration = Duration::from_secs(30);
 /// How long a client may take to agree on TLS.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 /// The longest head of a request, in bytes.
@@ -42,13 +42,14 @@ pub(super) async fn listen(
     listener: TcpListener,
     tls: Option<Arc<Files>>,
     router: Router,
+    patience: Patience,
     ended: impl Future<Output = ()>,
 ) {
     let service = TowerToHyperService::new(router);
     let graceful = GracefulShutdown::new();
     let room = Arc::new(Semaphore::new(MOST));
     let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(HEAD).max_buf_size(LONGEST_HEAD);
+    http.timer(TokioTimer::new()).header_read_timeout(patience.head).max_buf_size(LONGEST_HEAD);
     tokio::pin!(ended);
     loop {
         let place = async {
@@ -68,8 +69,12 @@ pub(super) async fn listen(
                 continue;
             }
         };
-        let connection =
-            Connection { http: http.clone(), service: service.clone(), watcher: graceful.watcher() };
+        let connection = Connection {
+            http: http.clone(),
+            service: service.clone(),
+            watcher: graceful.watcher(),
+            patience,
+        };
         let tls = tls.clone();
         tokio::spawn(async move {
             let _place = place;
@@ -88,6 +93,7 @@ struct Connection {
     http: http1::Builder,
     service: TowerToHyperService<Router>,
     watcher: hyper_util::server::graceful::Watcher,
+    patience: Patience,
 }
 
 impl Connection {
@@ -101,12 +107,13 @@ impl Connection {
     }
 
     async fn serve(self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, peer: Peer) {
-        let service = self.service;
+        let (service, Patience { body, answer, .. }) = (self.service, self.patience);
+        let stream = TokioIo::new(Patient::new(stream, answer));
         let answer = service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
             request.extensions_mut().insert(peer);
-            service.call(request)
+            service.call(request.map(|incoming| Timely::new(incoming, body)))
         });
-        let connection = self.http.serve_connection(TokioIo::new(stream), answer);
+        let connection = self.http.serve_connection(stream, answer);
         if let Err(error) = self.watcher.watch(connection).await {
             tracing::debug!(%error, address = %peer.address, "a connection broke off");
         }

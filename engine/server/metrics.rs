@@ -14,9 +14,10 @@ use tokio::net::TcpListener;
 use crate::model::histogram::{self, Histogram};
 use crate::model::run::Status;
 use crate::server::caller::Viewer;
+use crate::server::listen::listen;
 use crate::server::problem::{Failure, Problem};
 use crate::server::{App, health};
-use crate::service::{Desk, ServiceError};
+use crate::service::{Desk, Patience, ServiceError};
 use crate::store::{BOUNDS, Tally};
 use crate::world::{clock, machine};
 
@@ -37,12 +38,20 @@ pub(crate) async fn show(State(app): State<App>, request: Request) -> Result<Res
 }
 
 async fn write(app: &App) -> Result<Response, Failure> {
-    let text = app.look(text).await?;
+    let mut text = app.look(text).await?;
+    let streams = app.streams.count();
+    text.one(
+        "nlrun_event_streams",
+        "gauge",
+        "Streams of events that clients of this server follow.",
+        streams,
+    );
+    let text = text.0;
     Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response())
 }
 
 /// Serves metrics and health on a listener of their own, without a token.
-pub(crate) async fn serve(listener: TcpListener, app: App) {
+pub(crate) async fn serve(listener: TcpListener, app: App, patience: Patience) {
     let router = axum::Router::new()
         .route("/metrics", get(async |State(app): State<App>| write(&app).await))
         .route("/healthz", get(health::alive))
@@ -52,7 +61,7 @@ pub(crate) async fn serve(listener: TcpListener, app: App) {
     let ended = async move {
         let _ = ending.wait_for(|ended| *ended).await;
     };
-    let _ = axum::serve(listener, router).with_graceful_shutdown(ended).await;
+    listen(listener, None, router, patience, ended).await;
 }
 
 /// Writes the text format.
@@ -89,7 +98,7 @@ impl Text {
     }
 }
 
-fn text(desk: &Desk) -> Result<String, ServiceError> {
+fn text(desk: &Desk) -> Result<Text, ServiceError> {
     let mut text = Text::default();
     let now = clock::now();
     let version = env!("CARGO_PKG_VERSION");
@@ -150,7 +159,7 @@ fn text(desk: &Desk) -> Result<String, ServiceError> {
     if let Ok(free) = machine::free_bytes(desk.store().dir()) {
         text.one("nlrun_disk_free_bytes", "gauge", "What is free on the disk of the run log.", free);
     }
-    Ok(text.0)
+    Ok(text)
 }
 
 fn runs(text: &mut Text, tallies: &[Tally], now: i64) {

@@ -13,11 +13,13 @@ mod listen;
 mod log;
 mod login;
 mod metrics;
+mod patience;
 mod problem;
 mod reference;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::from_fn_with_state;
@@ -28,6 +30,7 @@ use crate::service::{Desk, Hooks, Identity, ServiceError};
 use crate::world::tls::files::Files;
 
 pub use api::openapi;
+pub(crate) use api::schedule_json;
 
 /// What every route gets. Cheap to clone.
 #[derive(Clone)]
@@ -39,6 +42,35 @@ pub(crate) struct App {
     pub(crate) house: Arc<guard::Gatehouse>,
     /// Turns true when the server ends, so that streams end with it.
     pub(crate) ending: watch::Receiver<bool>,
+    /// Streams of events that clients follow now.
+    pub(crate) streams: Streams,
+}
+
+/// Counts the streams that clients follow.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Streams(Arc<AtomicUsize>);
+
+/// A stream that a client follows, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Followed(Streams);
+
+impl Streams {
+    /// Counts one more.
+    pub(crate) fn open(&self) -> Followed {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        Followed(self.clone())
+    }
+
+    /// Returns how many there are.
+    pub(crate) fn count(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Followed {
+    fn drop(&mut self) {
+        self.0.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl App {
@@ -56,7 +88,7 @@ impl App {
         let url =
             url::Url::parse(url).or_else(|_| url::Url::parse(own)).expect("an address and a port are a URL");
         let house = guard::Gatehouse::new(url, settings.trusted_proxies.clone(), description);
-        Self { desk, identity, hooks, house: Arc::new(house), ending }
+        Self { desk, identity, hooks, house: Arc::new(house), ending, streams: Streams::default() }
     }
 
     /// Looks something up in the run log, off the threads that serve requests.
@@ -98,11 +130,16 @@ pub fn serve(
         .thread_name("serve")
         .enable_all()
         .build()?;
+    let (works, gone) = tokio::sync::oneshot::channel::<()>();
     let work = {
         let desk = desk.clone();
-        std::thread::Builder::new().name("desk".to_owned()).spawn(move || desk.work())?
+        std::thread::Builder::new().name("desk".to_owned()).spawn(move || {
+            let _works = works;
+            desk.work()
+        })?
     };
-    let metrics_at = desk.project().config().server.metrics.listen.clone();
+    let settings = &desk.project().config().server;
+    let (metrics_at, patience) = (settings.metrics.listen.clone(), settings.patience);
     let result = runtime.block_on(async {
         let listener = TcpListener::bind(listen).await?;
         let scheme = if tls.is_some() { "https" } else { "http" };
@@ -113,20 +150,24 @@ pub fn serve(
         let app = App::new(desk.clone(), identity, hooks, &own, &description, ending);
         tokio::spawn(house::keep(app.clone()));
         if let Some(listen) = metrics_at {
-            tokio::spawn(metrics::serve(TcpListener::bind(listen).await?, app.clone()));
+            tokio::spawn(metrics::serve(TcpListener::bind(listen).await?, app.clone(), patience));
         }
         let ended = async move {
-            ended.await;
+            tokio::select! {
+                () = ended => {}
+                // A server that answers and starts nothing would be worse than none: a supervisor starts another one.
+                _ = gone => tracing::error!("the work behind the desk has ended, and so does the server"),
+            }
             let _ = end.send(true);
         };
-        listen::listen(listener, tls.map(Arc::new), router(app, description), ended).await;
+        listen::listen(listener, tls.map(Arc::new), router(app, description), patience, ended).await;
         Ok::<(), ServiceError>(())
     });
     desk.close();
     let worked = work.join();
     runtime.shutdown_background();
     result?;
-    worked.unwrap_or(Ok(()))
+    worked.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
 /// Puts the routes together, behind the guard.
@@ -135,5 +176,6 @@ fn router(app: App, description: Arc<utoipa::openapi::OpenApi>) -> axum::Router 
         .merge(login::router())
         .layer(DefaultBodyLimit::max(extract::MOST_BODY))
         .layer(from_fn_with_state(app.clone(), guard::guard))
+        .layer(axum::middleware::from_fn(log::log))
         .with_state(app)
 }

@@ -198,6 +198,10 @@ impl From<ServiceError> for Failure {
             ServiceError::Store(StoreError::Overtaken) => {
                 Self::conflict("somebody else, or the scheduler, has moved it meanwhile: look again")
             }
+            ServiceError::Store(StoreError::Full) => {
+                tracing::error!(error = detail, "a request failed");
+                Self::new(StatusCode::INSUFFICIENT_STORAGE, "full", detail)
+            }
             ServiceError::NoFolder { revision: Some(_), .. } => Self::invalid(detail),
             ServiceError::NoFolder { revision: None, .. } => {
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, "no-project", detail)

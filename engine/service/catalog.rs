@@ -10,8 +10,8 @@ use crate::model::inventory::Inventory;
 use crate::model::runbook::Header;
 use crate::model::schedule::{Definition, Scenario, Simulation, blocked, simulate};
 use crate::runner::{header, language, syntax};
-use crate::service::{Desk, Project, ServiceError, stale_since};
-use crate::store::{Moved, Standing};
+use crate::service::{Desk, Project, Schedules, ServiceError, stale_since};
+use crate::store::{Moved, Reader, Standing};
 
 /// How many scripts of a project are read for their headers at most.
 const MOST: usize = 10_000;
@@ -78,27 +78,7 @@ impl Desk {
         now: Timestamp,
     ) -> Result<Vec<Stand>, ServiceError> {
         let schedules = self.schedules();
-        let wanted =
-            schedules.definitions.iter().filter(|one| only.is_none_or(|name| one.schedule.id == name));
-        self.read(|reader| {
-            wanted
-                .map(|definition| {
-                    let schedule = &definition.schedule;
-                    let standing = reader.standing(&schedule.id)?;
-                    let coming = schedule.upcoming(now).take(next).map(|(instant, due)| {
-                        let reason = blocked(schedule, instant, &schedules.calendars);
-                        (instant, due, reason.map(|(reason, _)| reason.to_string()))
-                    });
-                    Ok(Stand {
-                        cursor: reader.cursor(&schedule.id)?,
-                        stale_since: stale_since(schedule, standing.as_ref(), now),
-                        standing,
-                        next: coming.collect(),
-                        definition: definition.clone(),
-                    })
-                })
-                .collect()
-        })
+        self.read(|reader| stands(reader, &schedules, only, next, now))
     }
 
     /// Plays what schedules would do from one instant on and before another, with the lengths of earlier runs.
@@ -124,6 +104,40 @@ impl Desk {
         let root = project.root().to_owned();
         Ok(project.load_inventory(None, &root)?.0)
     }
+}
+
+/// Returns how schedules stand, as [`Desk::stands`] does.
+pub fn stands(
+    reader: &Reader,
+    schedules: &Schedules,
+    only: Option<&str>,
+    next: usize,
+    now: Timestamp,
+) -> Result<Vec<Stand>, ServiceError> {
+    let found: Vec<Standing> = match only {
+        Some(name) => reader.standing(name)?.into_iter().collect(),
+        None => reader.standings()?,
+    };
+    let mut standings: BTreeMap<String, Standing> =
+        found.into_iter().map(|one| (one.schedule.clone(), one)).collect();
+    let wanted = schedules.definitions.iter().filter(|one| only.is_none_or(|name| one.schedule.id == name));
+    wanted
+        .map(|definition| {
+            let schedule = &definition.schedule;
+            let standing = standings.remove(&schedule.id);
+            let coming = schedule.upcoming(now).take(next).map(|(instant, due)| {
+                let reason = blocked(schedule, instant, &schedules.calendars);
+                (instant, due, reason.map(|(reason, _)| reason.to_string()))
+            });
+            Ok(Stand {
+                cursor: reader.cursor(&schedule.id)?,
+                stale_since: stale_since(schedule, standing.as_ref(), now),
+                standing,
+                next: coming.collect(),
+                definition: definition.clone(),
+            })
+        })
+        .collect()
 }
 
 impl Project {

@@ -1,7 +1,7 @@
 //! The desk of a server: where runs are asked for, cancelled, continued and answered, and the work that goes on behind it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
@@ -55,6 +55,8 @@ struct Inner {
     alarms: broadcast::Sender<Alarm>,
     /// Whether a person has moved a cursor, so that every schedule is to be asked.
     is_moved: AtomicBool,
+    /// When a person has last moved a cursor, here or at a terminal.
+    moved_at: AtomicI64,
     veto: Veto,
     leads: AtomicBool,
     is_ending: AtomicBool,
@@ -122,6 +124,7 @@ impl Desk {
             in_force,
             alarms: broadcast::Sender::new(ALARMS),
             is_moved: AtomicBool::new(false),
+            moved_at: AtomicI64::new(0),
             veto,
             leads: AtomicBool::new(false),
             is_ending: AtomicBool::new(false),
@@ -342,7 +345,14 @@ impl Desk {
         let mut lead = None;
         while !self.0.is_ending.load(Ordering::Relaxed) {
             let is_woken = self.0.wake.wait(LOOK);
-            let now = reader.version()?;
+            let now = match reader.version() {
+                Ok(version) => version,
+                Err(error) => {
+                    tracing::error!(%error, "the run log cannot be read; it is tried again");
+                    self.0.wake.wait(ROUNDS);
+                    continue;
+                }
+            };
             let is_news = now != version;
             version = now;
             if is_news || is_woken {
@@ -364,9 +374,9 @@ impl Desk {
             }
             last = Some(Instant::now());
             match &mut lead {
-                None => lead = self.take_lead()?,
+                None => lead = self.take_lead(),
                 Some(lead) => {
-                    lead.arm(self)?;
+                    lead.arm(self);
                     self.round();
                 }
             }
@@ -378,6 +388,12 @@ impl Desk {
     fn schedule(&self, scheduler: &mut Scheduler) -> Timestamp {
         let reading = Reading { wall: clock::now(), steady: clock::steady() };
         let soon = reading.wall + TURNS;
+        // Also by `nlrun schedule` in another process, which cannot ring here.
+        if let Ok(at) = self.read::<_, StoreError>(Reader::moved_by_hand)
+            && self.0.moved_at.swap(at, Ordering::Relaxed) != at
+        {
+            scheduler.ask_all();
+        }
         let turn = match scheduler.turn(reading) {
             Ok(turn) => turn,
             Err(error) => {
@@ -406,17 +422,24 @@ impl Desk {
         turn.wake.map_or(soon, |wake| wake.min(soon))
     }
 
-    fn take_lead(&self) -> Result<Option<Lead>, ServiceError> {
+    fn take_lead(&self) -> Option<Lead> {
         let holder = format!("server (process {})", std::process::id());
-        let Ok(lock) = self.0.store.try_named_lock(LEAD, &holder)? else { return Ok(None) };
+        let lock = match self.0.store.try_named_lock(LEAD, &holder) {
+            Ok(Ok(lock)) => lock,
+            Ok(Err(_)) => return None,
+            Err(error) => {
+                tracing::error!(%error, "nobody can take the lead; it is tried again");
+                return None;
+            }
+        };
         self.0.leads.store(true, Ordering::Relaxed);
         tracing::info!("this server starts runs");
         let now = Instant::now();
         let mut lead = Lead { _lock: lock, scheduler: None, since: now, next: clock::now(), is_told: false };
-        lead.arm(self)?;
+        lead.arm(self);
         // What is in doubt and what waits comes before what is new (rule 23).
         self.round();
-        Ok(Some(lead))
+        Some(lead)
     }
 
     fn round(&self) {
@@ -452,22 +475,25 @@ struct Lead {
 
 impl Lead {
     /// Starts the scheduler once the clock is right (rule 10).
-    fn arm(&mut self, desk: &Desk) -> Result<(), ServiceError> {
+    fn arm(&mut self, desk: &Desk) {
         if self.scheduler.is_some() {
-            return Ok(());
+            return;
         }
         let is_late = self.since.elapsed() >= UNSYNCHRONIZED;
         if !is_late && clock::is_synchronized() == Some(false) {
             if !std::mem::replace(&mut self.is_told, true) {
                 tracing::warn!("schedules wait until the clock is set by the network, five minutes at most");
             }
-            return Ok(());
+            return;
         }
         if is_late {
             tracing::warn!("the clock is not set by the network; schedules go by it all the same");
         }
         let inner = &desk.0;
-        self.scheduler = Some(Scheduler::new(&inner.store, inner.folders.clone(), inner.in_force.clone())?);
-        Ok(())
+        match Scheduler::new(&inner.store, inner.folders.clone(), inner.in_force.clone()) {
+            Ok(scheduler) => self.scheduler = Some(scheduler),
+            // A full disk, for one.
+            Err(error) => tracing::error!(%error, "no schedule is decided yet; it is tried again"),
+        }
     }
 }

@@ -8,6 +8,7 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::Child;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
 
@@ -26,6 +27,8 @@ use crate::world::{clock, process};
 
 /// How often a process is started for a run, should it end before it has begun or be killed, before the run is given up.
 const ATTEMPTS: u32 = 3;
+/// With less room than this in the run log, in bytes, nothing is started: it would only be stopped by the next full disk.
+const ROOM: u64 = 4 << 20;
 
 /// A folder of the project as a run is to use it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -121,6 +124,7 @@ pub struct Dispatcher {
     reader: Mutex<Reader>,
     spawned: Mutex<HashMap<RunId, Spawned>>,
     headers: Mutex<HashMap<PathBuf, (std::time::SystemTime, Arc<Header>)>>,
+    was_full: AtomicBool,
 }
 
 struct Spawned {
@@ -161,13 +165,17 @@ impl Dispatcher {
             reader: Mutex::new(store.reader()?),
             spawned: Mutex::default(),
             headers: Mutex::default(),
+            was_full: AtomicBool::new(false),
         })
     }
 
     /// Looks after every process that has ended, then starts every run whose turn it is.
     pub fn round(&self, veto: &Veto) -> Result<Round, ServiceError> {
-        self.look_after()?;
         let mut round = Round::default();
+        if self.is_full() {
+            return Ok(round);
+        }
+        self.look_after()?;
         let (queued, running) = {
             let reader = self.reader.lock();
             (reader.queued(&[Status::Queued])?, reader.queued(&[Status::Running])?)
@@ -234,6 +242,21 @@ impl Dispatcher {
             round.started.push(run);
         }
         Ok(round)
+    }
+
+    /// Whether the run log has no room for what a run would write; says so when it changes.
+    fn is_full(&self) -> bool {
+        let is_full = !self.store.has_room(ROOM);
+        if is_full != self.was_full.swap(is_full, Ordering::Relaxed) {
+            if is_full {
+                tracing::error!(
+                    "the disk of the run log is full, or its `max_size`: no run is started until there is room"
+                );
+            } else {
+                tracing::info!("there is room in the run log again");
+            }
+        }
+        is_full
     }
 
     /// Returns how many runs may go on at once.

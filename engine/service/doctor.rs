@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::gate::sentence;
 use crate::model::run::{Mode, Seq, Status};
-use crate::service::{Place, Project, remedy};
+use crate::service::{Place, Project, doctor_server, remedy};
 use crate::store::{Filter, Store, StoreError};
 use crate::world::{clock, git, machine};
 
@@ -76,6 +76,7 @@ pub fn examine(
     });
     scripts(project, place, inventory, &mut found);
     folder(state, &mut found);
+    let mut opened = None;
     match store {
         None => found.push(Finding::new("run log", State::Ok, "there is none yet; the first run makes it")),
         Some(Err(error)) => found.push(
@@ -86,8 +87,10 @@ pub fn examine(
             if let Err(error) = run_log(&store, &mut found) {
                 found.push(Finding::new("run log", State::Fail, sentence(&error)));
             }
+            opened = Some(store);
         }
     }
+    doctor_server::server(project, opened.as_ref(), &mut found);
     ssh(project, place, &mut found);
     secrets(project, place, &mut found);
     found.push(match git::version() {

@@ -61,7 +61,14 @@ impl Project {
         prepared.header.limits.locks.extend(order.locks.iter().cloned());
         let commit = reader.commit(run)?;
         let beginning = Beginning { queued: Some(claim), plan: plan.as_deref(), commit, past };
-        self.start(place, store, prepared, order.mode, hands, beginning)
+        match self.start(place, store, prepared, order.mode, hands, beginning) {
+            // Tried again it would be no better.
+            Err(error @ ServiceError::Store(StoreError::PlanUsed(_))) => {
+                give_up(store, run, &error.to_string())?;
+                Err(error)
+            }
+            finished => finished,
+        }
     }
 
     /// Prepares what was asked for: a runbook with parameters, or a plan.

@@ -13,6 +13,9 @@ use crate::model::schedule::Limits;
 use crate::service::identity::settings::{Lifetimes, OidcSettings, Requests, RoleGrants, TlsFiles};
 use crate::service::{Allowance, GitLabSettings, ProjectSettings, parse_size};
 
+/// Where the server listens when nothing is said: only this machine reaches it.
+pub const LISTEN: &str = "127.0.0.1:7766";
+
 /// What the server needs to know; every key is optional, unknown keys are errors.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -41,6 +44,8 @@ pub struct Settings {
     pub sessions: Lifetimes,
     /// How much one caller may ask for.
     pub requests: Requests,
+    /// How long a client may take.
+    pub patience: Patience,
     /// What each role may run, where nothing more is said of somebody.
     pub roles: BTreeMap<Role, RoleGrants>,
     /// An OpenID Connect provider that people sign in at.
@@ -57,6 +62,28 @@ pub struct Metrics {
     pub open: bool,
     /// Address and port of a listener of its own, where no token is asked for; it also has `/healthz` and `/readyz`.
     pub listen: Option<String>,
+}
+
+/// How long a client may take; one that takes longer loses its connection.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Patience {
+    /// Until the head of a request is there, also of the next one on the same connection; 30 s by default.
+    #[serde(deserialize_with = "time")]
+    pub head: Duration,
+    /// Until the body of a request is there; 60 s by default.
+    #[serde(deserialize_with = "time")]
+    pub body: Duration,
+    /// Until it takes more of an answer that waits for it; 60 s by default.
+    #[serde(deserialize_with = "time")]
+    pub answer: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        let minute = Duration::from_secs(60);
+        Self { head: minute / 2, body: minute, answer: minute }
+    }
 }
 
 /// What one run may use.

@@ -26,6 +26,11 @@ pub struct Passing {
 }
 
 impl Passing {
+    /// Takes bytes that come from elsewhere: a server has sent them.
+    pub fn new(bytes: &[u8]) -> Self {
+        Self { packed: Packed { codec: 0, length: bytes.len(), data: bytes.to_vec() }, _budget: None }
+    }
+
     /// Returns the bytes.
     pub fn bytes(&self) -> Vec<u8> {
         unpack(self.packed.codec, self.packed.length, &self.packed.data)

@@ -51,6 +51,7 @@ pub use user::{Session, User, UserChange};
 pub use verify::{Break, Verified};
 
 use crate::model::run::RunId;
+use crate::world::machine;
 
 /// How the store is opened.
 #[derive(Debug, Clone, Default)]
@@ -139,6 +140,13 @@ impl Store {
     /// Returns the bytes that the database takes on disk, its write-ahead log included.
     pub fn size(&self) -> u64 {
         retention::size(self.file())
+    }
+
+    /// Whether the log may grow by so many bytes: by its own limit, and by what is free on the disk.
+    pub fn has_room(&self, bytes: u64) -> bool {
+        let is_within = self.inner.max_size.is_none_or(|most| self.size().saturating_add(bytes) <= most);
+        // Where nobody knows, the next write finds out.
+        is_within && machine::free_bytes(self.dir()).map_or(true, |free| free >= bytes)
     }
 
     fn writer(&self) -> &writer::Writer {

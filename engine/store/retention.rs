@@ -10,7 +10,10 @@ use crate::store::writer::event_id;
 use crate::store::{Store, StoreError, connect, sqlite};
 use crate::world::clock;
 
-/// What to keep; a run goes when any limit says so. Runs that go on or can be resumed always stay.
+/// How long the idempotency key of a run that is gone is remembered, in microseconds: nobody asks again after that.
+const REMEMBERED: i64 = 90 * 24 * 3600 * 1_000_000;
+
+/// What to keep; a run goes when any limit says so. Runs that wait, go on or can be resumed always stay.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Keep {
     /// Runs begun longer ago than this many seconds go.
@@ -59,6 +62,12 @@ impl Store {
             transaction.commit().map_err(&fail)?;
             let _ = std::fs::remove_file(self.dir().join("locks").join(format!("run-{run}")));
         }
+        connection
+            .execute(
+                "DELETE FROM triggers WHERE at < ?1 AND key LIKE 'api:%' AND run NOT IN (SELECT id FROM runs)",
+                [clock::now().as_microsecond() - REMEMBERED],
+            )
+            .map_err(&fail)?;
         connection
             .execute_batch(
                 "DELETE FROM texts WHERE hash NOT IN (SELECT hash FROM run_texts);
@@ -117,7 +126,7 @@ pub fn partial(to: &Path) -> PathBuf {
 fn doomed(connection: &Connection, keep: &Keep) -> rusqlite::Result<Vec<RunId>> {
     let mut statement = connection.prepare(
         "SELECT id, started_at, last_seq FROM runs
-         WHERE status NOT IN ('running', 'interrupted', 'in_doubt') OR (status = 'interrupted' AND mode = 'plan')
+         WHERE status NOT IN ('queued', 'running', 'interrupted', 'in_doubt') OR (status = 'interrupted' AND mode = 'plan')
          ORDER BY id DESC",
     )?;
     let rows: Vec<(i64, i64)> =
@@ -163,4 +172,69 @@ pub(super) fn size(file: &Path) -> u64 {
         .filter_map(|path| std::fs::metadata(path).ok())
         .map(|meta| meta.len())
         .sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::event::Event;
+    use crate::model::order::{DEFAULT_QUEUE, Order, USUAL_PRIORITY};
+    use crate::model::run::{Mode, Trigger};
+    use crate::store::tests::{start, store};
+    use crate::store::{Enqueued, Keys, NewRun};
+
+    fn order() -> Order {
+        Order {
+            runbook: "runbooks/uptime.rhai".into(),
+            params: std::collections::BTreeMap::new(),
+            mode: Mode::Apply,
+            trigger: Trigger::Person { user: "op".into() },
+            grants: Vec::new(),
+            queue: DEFAULT_QUEUE.into(),
+            priority: USUAL_PRIORITY,
+            behind: false,
+            catch_up: false,
+            revision: None,
+            plan: None,
+            locks: Vec::new(),
+            deadline: None,
+        }
+    }
+
+    #[tokio::test]
+    async fn what_waits_stays_however_much_there_is_and_old_keys_go() {
+        let (_dir, store) = store(None);
+        let keys = |key: &str| Keys { once: Some(key.to_owned()), overlap: None };
+        let waiting: Vec<RunId> =
+            (0..5).map(|n| store.enqueue(&order(), &keys(&format!("api:op:{n}"))).unwrap().run()).collect();
+        let (claim, _) = store.create(&NewRun { start: start(), texts: vec![], plan: None }).unwrap();
+        let log = store.log(claim, None);
+        log.append_durable(Event::Ended {
+            status: crate::model::run::Status::Done,
+            error: None,
+            left_behind: Vec::new(),
+            in_doubt: Vec::new(),
+            incomplete: None,
+            result: serde_json::Value::Null,
+        })
+        .await
+        .unwrap();
+        let over = log.run();
+        drop(log);
+        let keep = Keep { age: Some(0), count: Some(0), bytes: Some(0) };
+        assert_eq!(store.prune(&keep, false).unwrap().runs, [over]);
+        let reader = store.reader().unwrap();
+        assert!(waiting.iter().all(|run| reader.run(*run).is_ok()));
+        // The key of a run that is gone is remembered for a while, and that of one that is there always.
+        let connection = connect(store.file(), OpenFlags::default()).unwrap();
+        connection
+            .execute("INSERT INTO triggers (key, run, at) VALUES ('api:op:gone', ?1, 0)", [over.0])
+            .unwrap();
+        connection.execute("UPDATE triggers SET at = 0 WHERE key = 'api:op:0'", []).unwrap();
+        store.prune(&keep, false).unwrap();
+        assert!(
+            matches!(store.enqueue(&order(), &keys("api:op:0")).unwrap(), Enqueued::Known(run) if run == waiting[0])
+        );
+        assert!(matches!(store.enqueue(&order(), &keys("api:op:gone")).unwrap(), Enqueued::New(_)));
+    }
 }

@@ -134,6 +134,14 @@ impl Reader {
         Ok(micros.map(|micros| std::time::Duration::from_micros(micros.max(0).unsigned_abs())))
     }
 
+    /// Returns when a person has last moved the cursor of a schedule: microseconds since 1970, UTC; 0 when nobody has.
+    pub fn moved_by_hand(&self) -> Result<i64, StoreError> {
+        self.connection
+            .prepare_cached("SELECT coalesce(max(moved_at), 0) FROM cursors WHERE moved_by <> 'scheduler'")
+            .and_then(|mut statement| statement.query_row([], |row| row.get(0)))
+            .map_err(sqlite(&self.file))
+    }
+
     /// Returns how many messages are on their way to people.
     pub fn pending_messages(&self) -> Result<i64, StoreError> {
         self.connection

@@ -1,6 +1,8 @@
 //! This machine, as far as somebody who looks for trouble cares.
 
 use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
@@ -21,4 +23,18 @@ pub fn can_write(folder: &Path) -> bool {
 /// Whether something answers at the socket of an SSH agent.
 pub fn agent_answers(socket: &Path) -> io::Result<()> {
     UnixStream::connect(socket).map(drop)
+}
+
+/// Whether a program could listen at an address now; an error says why none could.
+pub fn is_free(address: SocketAddr) -> io::Result<bool> {
+    match TcpListener::bind(address) {
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether others than the owner of a file may read it.
+pub fn is_read_by_others(file: &Path) -> bool {
+    std::fs::metadata(file).is_ok_and(|found| found.permissions().mode() & 0o004 != 0)
 }

@@ -5,6 +5,7 @@ use nlrun::model::run::{RunId, Status};
 use super::crash::settle;
 use super::{HOSTS, call, ledger, store, verified};
 use crate::support::project::{Output, Project};
+use crate::support::small::Small;
 
 /// Acts, and output that random letters keep from being packed small.
 const RUNBOOK: &str = r#"
@@ -78,48 +79,15 @@ fn a_plan_that_found_no_room_is_made_anew() {
     assert!(!output.stderr.contains("nlrun resume"), "{}", output.stderr);
 }
 
-/// A file system in memory with a size of its own, gone when dropped.
-struct Small(std::path::PathBuf);
-
-impl Small {
-    fn mount(path: &std::path::Path) -> Option<Self> {
-        std::fs::create_dir_all(path).unwrap();
-        if !rustix::process::getuid().is_root() {
-            eprintln!("skipped: only root can mount a small file system");
-            return None;
-        }
-        let mounted = Self::run("mount", &["-t", "tmpfs", "-o", "size=20m", "tmpfs"], path);
-        if !mounted {
-            eprintln!("skipped: this machine does not let us mount a small file system");
-        }
-        mounted.then(|| Self(path.to_owned()))
-    }
-
-    #[expect(clippy::disallowed_methods, reason = "the test makes a disk that is really full")]
-    fn run(program: &str, arguments: &[&str], path: &std::path::Path) -> bool {
-        let mut command = std::process::Command::new(program);
-        command.args(arguments).arg(path).stderr(std::process::Stdio::null());
-        command.status().is_ok_and(|status| status.success())
-    }
-}
-
-impl Drop for Small {
-    fn drop(&mut self) {
-        Self::run("umount", &[], &self.0);
-    }
-}
-
 #[test]
 fn a_disk_that_is_full_stops_the_run_and_it_goes_on_when_there_is_room() {
     let project = Project::new().inventory(HOSTS).runbook("fills", RUNBOOK);
     let Some(disk) = Small::mount(&project.path(".nlrun")) else { return };
     // What an empty log takes, and some more.
     call(&project, ["replay", "1"]).ends(64);
-    let about = rustix::fs::statvfs(&disk.0).unwrap();
-    let size = (about.f_blocks - about.f_bfree) * about.f_frsize + 100_000;
-    assert!(Small::run("mount", &["-o", &format!("remount,size={size}")], &disk.0));
+    disk.leave(100_000);
     let output = call(&project, ["run", "fills"]).ends(1);
     says_that_it_is_full(&output);
-    goes_on(&project, || assert!(Small::run("mount", &["-o", "remount,size=20m"], &disk.0)));
+    goes_on(&project, || disk.grow());
     drop(disk);
 }

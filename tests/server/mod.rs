@@ -1,7 +1,10 @@
 //! What people and programs may rely on at a server: runs in their turn, once, and nothing lost.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod api;
+mod clients;
 mod edits;
+mod full;
 mod git;
 mod hooks;
 mod hostile;
@@ -9,7 +12,11 @@ mod identity;
 mod identity_oidc;
 mod identity_tls;
 mod identity_tokens;
+mod messages;
+mod operations;
+mod prometheus;
 mod queue;
+mod remote;
 mod rights;
 mod schedule;
 mod storm;

@@ -65,7 +65,12 @@ impl Server {
 
     /// Starts a server with more options.
     pub fn start_with(project: &Project, more: &[&str]) -> Self {
-        let words = ["serve", "--listen", "127.0.0.1:0"].into_iter().chain(more.iter().copied());
+        Self::start_at(project, "127.0.0.1:0", more)
+    }
+
+    /// Starts a server that listens here, with more options.
+    pub fn start_at(project: &Project, listen: &str, more: &[&str]) -> Self {
+        let words = ["serve", "--listen", listen].into_iter().chain(more.iter().copied());
         let mut command = project.command(words);
         let mut child =
             command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
@@ -138,6 +143,11 @@ impl Drop for Server {
 }
 
 impl Caller {
+    /// Somebody at any server, with a token or without one.
+    pub fn at(url: &str, token: Option<&str>) -> Self {
+        Self { url: url.to_owned(), token: token.map(str::to_owned) }
+    }
+
     /// Sends a request; `body` is JSON.
     pub fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: Option<&Value>) -> Answer {
         let body = body.map(|body| ("application/json", body.to_string()));

@@ -209,7 +209,8 @@ impl Drop for Nginx {
 }
 
 /// Makes an authority and the certificates that it signs.
-fn certificates(folder: &Path) {
+/// Writes an authority, and right, expired and other certificates with their keys.
+pub fn certificates(folder: &Path) {
     let mut params = CertificateParams::new(Vec::new()).unwrap();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let key = KeyPair::generate().unwrap();

@@ -39,6 +39,7 @@ pub(crate) struct Decision {
 
 /// Which decisions to list.
 #[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(crate) struct Wanted {
     /// Who asked, exactly.
     who: Option<String>,

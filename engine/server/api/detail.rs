@@ -60,6 +60,7 @@ pub(crate) struct Effect {
 
 /// Which effects to list.
 #[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Wanted {
     /// Only effects with a diff.
@@ -167,6 +168,7 @@ fn shown(address: &Address, request: &Request, event: i64, (verdict, ms, failure
 
 /// Whose output.
 #[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Whose {
     /// The effect's address, such as `4[edge-2]/1`.
@@ -251,6 +253,7 @@ pub(crate) struct Source {
 
 /// Which text.
 #[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Which {
     /// The path; the runbook itself by default.

@@ -27,6 +27,7 @@ const PAGE: usize = 200;
 
 /// From where on.
 #[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct From {
     /// Events after this number; the header `Last-Event-ID` counts for more.
@@ -68,6 +69,7 @@ pub(crate) async fn stream(
 
 async fn follow(app: App, run: RunId, mut after: Seq, from: From, sender: mpsc::Sender<Sent>) {
     let From { output, until_now, .. } = from;
+    let _followed = app.streams.open();
     let (mut news, mut ending) = (app.desk.news(), app.ending.clone());
     loop {
         news.mark_unchanged();

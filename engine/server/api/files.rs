@@ -21,6 +21,7 @@ pub(crate) async fn list(_: Viewer, State(app): State<App>) -> Answer<Page<Strin
 /// Which file.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(crate) struct Which {
     /// Its path in the project.
     path: String,
@@ -74,6 +75,7 @@ pub(crate) async fn save(
 /// Which file is to go.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(crate) struct Gone {
     /// Its path in the project.
     path: String,

@@ -61,6 +61,7 @@ pub(crate) struct LastResult {
 
 /// Which hosts to list.
 #[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Wanted {
     /// A pattern such as `web:&nl:!edge-3`; all hosts by default.
@@ -135,6 +136,7 @@ pub(crate) struct Group {
 
 /// Which groups to list.
 #[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct WantedGroups {
     /// Those after this one: `next` of the page before.

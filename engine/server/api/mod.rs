@@ -28,7 +28,7 @@ use utoipa_axum::routes;
 
 use crate::server::extract::Json;
 use crate::server::problem::Failure;
-use crate::server::{App, health, hooks as webhook, log, metrics, reference};
+use crate::server::{App, health, hooks as webhook, metrics, reference};
 
 #[derive(OpenApi)]
 #[openapi(info(
@@ -79,6 +79,8 @@ fn described() -> OpenApiRouter<App> {
         .routes(routes!(files::show, files::save, files::remove))
 }
 
+pub(crate) use schedules::json as schedule_json;
+
 /// Returns the description of the API.
 pub fn openapi() -> utoipa::openapi::OpenApi {
     described().into_openapi()
@@ -102,7 +104,6 @@ pub(crate) fn router(description: Arc<utoipa::openapi::OpenApi>) -> axum::Router
                 "this address takes other methods",
             )
         })
-        .layer(axum::middleware::from_fn(log::log))
 }
 
 /// A page of a list.

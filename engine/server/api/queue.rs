@@ -221,6 +221,7 @@ pub(crate) struct Message {
 
 /// Which messages to list.
 #[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Wanted {
     /// Numbers below this: `next` of the page before.

@@ -87,6 +87,7 @@ pub(crate) struct RunbookDetail {
 
 /// Which runbooks to list.
 #[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Wanted {
     /// Only those that no schedule runs.

@@ -18,7 +18,7 @@ use crate::server::caller::{AtLeast, How, Known, Operator, Viewer};
 use crate::server::extract::{Json, Path, Query};
 use crate::server::guard::Note;
 use crate::server::problem::{Failure, Problem};
-use crate::service::{ServiceError, start_of};
+use crate::service::{Desk, ServiceError, start_of};
 use crate::store::{Enqueued, Filter, Keys, Reader, RunRow};
 
 /// The most runs of one page.
@@ -112,6 +112,7 @@ pub(crate) fn run_of(reader: &Reader, row: RunRow) -> Result<Run, ServiceError> 
 
 /// Which runs to list.
 #[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Wanted {
     /// A glob over the runbook's path, or its name.
@@ -231,7 +232,7 @@ pub(crate) struct Asked {
 
 /// Ask for a run
 ///
-/// With the header `Idempotency-Key`, asking again with the same key gives the same run.
+/// With the header `Idempotency-Key`, asking again with the same key gives the same run; asking for something else with it is refused.
 #[utoipa::path(post, path = "/api/v1/runs", tag = "runs", request_body = New,
     responses((status = 202, body = Asked), (status = 200, body = Asked), (status = "default", body = Problem)))]
 pub(crate) async fn create(
@@ -273,11 +274,16 @@ pub(crate) async fn create(
     let enqueued = app.work(move |desk| {
         let (order, warning) = desk.admit(order, &caller)?;
         let How::Job(shown) = &known.how else {
-            return Ok::<_, Failure>((desk.enqueue(&order, &keys)?, warning, order));
+            let enqueued = desk.enqueue(&order, &keys)?;
+            same(desk, enqueued, &order)?;
+            return Ok::<_, Failure>((enqueued, warning, order));
         };
         identity.redeem(shown, shown_key.as_deref())?;
         match desk.enqueue(&order, &keys) {
-            Ok(enqueued) => Ok((enqueued, warning, order)),
+            Ok(enqueued) => {
+                same(desk, enqueued, &order)?;
+                Ok((enqueued, warning, order))
+            }
             Err(error) => {
                 identity.release(shown)?;
                 Err(error.into())
@@ -290,6 +296,23 @@ pub(crate) async fn create(
     let known = matches!(enqueued, Enqueued::Known(_));
     let status = if known { StatusCode::OK } else { StatusCode::ACCEPTED };
     Ok((status, Extension(note), Json(Asked { run: enqueued.run().0, known, warning })))
+}
+
+/// Demands that a run that was asked for before with the same key is what is asked for now.
+///
+/// Whoever uses a key for two things would take the run of the first for one of the second.
+fn same(desk: &Desk, enqueued: Enqueued, order: &Order) -> Result<(), Failure> {
+    let Enqueued::Known(run) = enqueued else { return Ok(()) };
+    let before = desk.read::<_, ServiceError>(|reader| Ok(reader.order(run)?))?;
+    let what = |order: &Order| {
+        (order.runbook.clone(), order.params.clone(), order.mode, order.revision.clone(), order.plan)
+    };
+    // Retention may have removed it meanwhile.
+    if before.is_none_or(|before| what(&before) == what(order)) {
+        return Ok(());
+    }
+    let text = format!("this idempotency key was used for something else: run {run}");
+    Err(Failure::new(StatusCode::UNPROCESSABLE_ENTITY, "key-used", text))
 }
 
 /// How to cancel.

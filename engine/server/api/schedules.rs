@@ -165,6 +165,11 @@ fn schedule(stand: Stand) -> Schedule {
     }
 }
 
+/// Writes how a schedule stands as programs get it.
+pub(crate) fn json(stand: Stand) -> serde_json::Value {
+    serde_json::to_value(schedule(stand)).unwrap_or_default()
+}
+
 fn words(when: &When) -> String {
     match when {
         When::Cron { cron, .. } => format!("cron {cron}"),
@@ -179,6 +184,7 @@ fn words(when: &When) -> String {
 
 /// Which schedules to list.
 #[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Wanted {
     /// Only those that are stale.
@@ -213,6 +219,7 @@ pub(crate) async fn list(
 
 /// How many instants to show.
 #[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Ahead {
     /// How many of the next instants; 10 by default, 1000 at most.
@@ -269,6 +276,7 @@ pub(crate) struct Fate {
 
 /// Which fates to list.
 #[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Fates {
     /// Only those of this schedule.
@@ -396,6 +404,7 @@ async fn moved(
 
 /// Which stretch of time to play.
 #[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Stretch {
     /// From when: RFC 3339; now by default.

@@ -159,7 +159,7 @@ pub(super) fn stale(
         last_good: Some(good(standing.and_then(|standing| Some(standing.success?.1)), Some(schedule))),
         link,
         next: Some(format!(
-            "`nlrun schedule list` says when it is due, `nlrun run {}` runs it now",
+            "`nlrun schedule status` says when it is due, `nlrun run {}` runs it now",
             schedule.runbook
         )),
         schedule: Some(schedule.id.clone()),

@@ -47,7 +47,14 @@ pub(super) async fn send(
             secret.expose_str().map_err(|_| Undelivered::Unfit(name.to_string(), "it is no text"))?;
         builder = builder.credentials(Credentials::new(user.clone(), password.trim_end().to_owned()));
     }
-    builder.build().send(message).await.map(drop).map_err(|error| Undelivered::Mail(words(&error)))
+    // The library's own limit is for connecting only: a server that goes silent would hold up every message after this one.
+    match tokio::time::timeout(TIMEOUT, builder.build().send(message)).await {
+        Ok(sent) => sent.map(drop).map_err(|error| Undelivered::Mail(words(&error))),
+        Err(_) => {
+            let text = format!("{} has not taken the message within {} s", mail.host, TIMEOUT.as_secs());
+            Err(Undelivered::Mail(text))
+        }
+    }
 }
 
 fn message(mail: &Mail, notice: &Notice, id: &str) -> Result<Message, String> {
