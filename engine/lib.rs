@@ -9,10 +9,11 @@
 //! 2 gate       gate/                   may it, has it happened, do it, record it
 //! 1 edge       store/ world/ lab/      SQLite; sockets, processes, files, secrets, the clock; a simulated world
 //! 0 model      model/                  plain data and pure folds: no tokio, no I/O, no clock
-//!   pure libs  template/ x509/         text in, text out; no dependency on the rest
+//!   pure libs  cisco/ template/ x509/  text in, text out; no dependency on the rest
 //! ```
 
 pub mod bindings;
+pub mod cisco;
 pub mod cli;
 pub mod gate;
 pub mod lab;

@@ -15,24 +15,27 @@ pub mod identity;
 mod live;
 mod names;
 mod notify;
+mod overview;
 mod own;
 mod prepare;
 mod probe;
 mod project;
+mod replayed;
 mod repository;
 mod resume;
 mod scheduler;
 mod schedules;
 mod secrets;
 mod settings;
+mod timetable;
 mod triggers;
 
 pub use apply::{plan_of, read_plan, write_plan};
-pub use catalog::{Listed, Stand, stands};
+pub use catalog::{Choices, Listed, Stand, Took, Went, stands};
 pub use desk::{Desk, Measured};
 pub use dispatch::{Allowance, Dispatcher, Folder, Folders, Here, Holdup, Round, Veto};
 pub use doctor::{Finding, State as FindingState, examine};
-pub use edit::{Change, EditError, Saved, Text};
+pub use edit::{Change, Kept, Text, TextError};
 pub use endpoints::{Endpoint, Ping};
 pub use execute::{Asked, LOCK_WAIT, give_up, take_out};
 pub use history::{groups_by_hosts, start_of, used, walk};
@@ -41,16 +44,19 @@ pub use identity::{Identity, IdentityError};
 pub use live::{Finished, Hands, sweep};
 pub use names::Known;
 pub use notify::{Notifier, notify_faults, send as send_notice, stale_since, test_notice};
+pub use overview::{Line, Present, Queue};
 pub use own::Own;
 pub use prepare::{Prepared, Wanted, prepare, prepare_own};
 pub use probe::look;
 pub use project::{Config, FILE, Place, Project, ProjectError, Retention, StateConfig, parse_size, scripts};
+pub use replayed::Replayed;
 pub use repository::{Following, LoginSettings, ProjectSettings, Repository, Sync, Verify, author};
 pub use resume::{Decision, new_plan, remedy};
 pub use scheduler::{Alarm, InForce, Scheduler};
 pub use schedules::{Looked, Schedules};
 pub use secrets::{Begun, SecretAnswer, SecretsError, SourceAnswer, Tested, Told, Trouble};
 pub use settings::{LISTEN, Metrics, Patience, RunLimits, Settings};
+pub use timetable::{Calendar, Mark, Scheduled, Timetable};
 
 use crate::model::diagnostic::Diagnostic;
 use crate::model::runbook::ParameterError;
@@ -137,9 +143,6 @@ pub enum ServiceError {
         /// Why.
         reason: String,
     },
-    /// A file is not edited.
-    #[error(transparent)]
-    Edit(#[from] EditError),
     /// Whoever asks may run other runbooks, but not this one.
     #[error("{who} may not run `{runbook}`")]
     NotYours {
@@ -184,6 +187,9 @@ pub enum ServiceError {
         /// Why.
         reason: String,
     },
+    /// A file of the project cannot be edited so.
+    #[error(transparent)]
+    Text(#[from] TextError),
     /// The machine gives no thread or no descriptor.
     #[error("the asynchronous runtime does not start: {0}")]
     Runtime(#[from] std::io::Error),

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 /// Each floor, lowest first, with the modules on it. A module may use its own floor and those below.
 const FLOORS: [&[&str]; 7] = [
     &["model"],
-    &["template", "x509"],
+    &["cisco", "template", "x509"],
     &["store", "world", "lab"],
     &["gate"],
     &["bindings"],
@@ -76,7 +76,7 @@ fn every_module_imports_only_from_below() {
 fn the_model_is_pure() {
     let mut wrong = Vec::new();
     for (path, module, code) in engine() {
-        if !["model", "template", "x509"].contains(&module.as_str()) {
+        if !["model", "cisco", "template", "x509"].contains(&module.as_str()) {
             continue;
         }
         for word in [

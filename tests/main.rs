@@ -6,6 +6,7 @@ mod behaviour;
 mod bindings;
 mod cert;
 mod ci;
+mod cisco;
 mod cli;
 mod floors;
 mod hosts;

@@ -10,6 +10,7 @@ use crate::cli::audit::AuditOptions;
 use crate::cli::caps::CapsOptions;
 use crate::cli::cert::CertOptions;
 use crate::cli::check::CheckOptions;
+use crate::cli::cisco::CiscoOptions;
 use crate::cli::completions::CompletionsOptions;
 use crate::cli::db::DbOptions;
 use crate::cli::docs::DocsOptions;
@@ -125,6 +126,7 @@ pub(crate) enum Verb {
     Hosts(HostsOptions),
     Docs(DocsOptions),
     Cert(CertOptions),
+    Cisco(CiscoOptions),
     K8s(K8sOptions),
     Verify(VerifyOptions),
     Db(DbOptions),

@@ -48,6 +48,7 @@ pub(crate) fn audit(context: &Context, options: AuditOptions) -> Result<u8, Prob
     let out = &context.out;
     let project = context.project()?;
     let filter = AuditFilter {
+        words: None,
         who: options.who,
         action: options.action,
         target: options.target,

@@ -7,6 +7,7 @@ mod audit;
 mod caps;
 mod cert;
 mod check;
+mod cisco;
 mod completions;
 mod db;
 pub mod diagnostic;
@@ -142,6 +143,7 @@ pub fn main() -> ExitCode {
         Verb::Docs(options) => docs::docs(&context, &options),
         Verb::K8s(options) => k8s::k8s(&context, &options),
         Verb::Cert(options) => cert::cert(&context, &options),
+        Verb::Cisco(options) => cisco::cisco(&context, &options),
         Verb::Verify(options) => verify::verify(&context, &options),
         Verb::Db(options) => db::db(&context, &options),
         Verb::Doctor(_) => Ok(doctor::doctor(&context)),

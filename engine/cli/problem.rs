@@ -89,8 +89,7 @@ impl Problem {
                     StoreError::PlanUsed(_) | StoreError::Held { .. } | StoreError::Over { .. },
                 )
                 | ServiceError::Locked { .. } => 3,
-                ServiceError::Edit(_)
-                | ServiceError::NotYours { .. }
+                ServiceError::NotYours { .. }
                 | ServiceError::PlansOnly { .. }
                 | ServiceError::Closed { .. } => 3,
                 ServiceError::CancelledWaiting { .. } => 5,
@@ -99,6 +98,7 @@ impl Problem {
                 | ServiceError::Unusable { .. }
                 | ServiceError::NoFolder { .. }
                 | ServiceError::Probe { .. }
+                | ServiceError::Text(_)
                 | ServiceError::Runtime(_) => 1,
             },
         }

@@ -135,6 +135,7 @@ pub(super) async fn guard(State(app): State<App>, mut request: Request, next: Ne
     };
     let visit = Visit::of(&app.house, peer, request.headers());
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let wanted = request.uri().path_and_query().map_or_else(|| path.clone(), ToString::to_string);
     let route = request.extensions().get::<MatchedPath>().map(|route| route.as_str().to_owned());
     let action = app.house.action(&method, route.as_deref().unwrap_or("(nothing)"));
     let is_for_people = !path.starts_with("/api/") && wants_html(request.headers());
@@ -165,7 +166,7 @@ pub(super) async fn guard(State(app): State<App>, mut request: Request, next: Ne
     }
     let mut answer = match answer.status() {
         StatusCode::UNAUTHORIZED if is_for_people && !is_write(&method) && !path.starts_with("/login") => {
-            let next: String = url::form_urlencoded::byte_serialize(path.as_bytes()).collect();
+            let next: String = url::form_urlencoded::byte_serialize(wanted.as_bytes()).collect();
             Redirect::to(&format!("/login?next={next}")).into_response()
         }
         _ => answer,
@@ -179,7 +180,8 @@ fn is_write(method: &Method) -> bool {
     !matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE)
 }
 
-fn wants_html(headers: &HeaderMap) -> bool {
+/// Whether a browser asks for a page.
+pub(super) fn wants_html(headers: &HeaderMap) -> bool {
     headers
         .get(header::ACCEPT)
         .and_then(|accept| accept.to_str().ok())
@@ -321,7 +323,8 @@ fn verdict(asked: Asked<'_>, visit: &Visit, answer: &Response) -> Option<Verdict
     let is_refused =
         matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::TOO_MANY_REQUESTS);
     let is_done = status.is_success() || status.is_redirection() || status.is_server_error();
-    let is_decision = is_write(asked.method) || note.is_decision;
+    // A check is asked for with every key that somebody types, and changes nothing.
+    let is_decision = (is_write(asked.method) && asked.path != "/api/v1/check") || note.is_decision;
     let is_told = match (is_refused, is_decision) {
         (true, is_decision) => (is_decision || asked.is_shown) && !why.is_some_and(|why| why.is_repeated),
         // What does not parse, or is not there, was nobody's decision.

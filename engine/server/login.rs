@@ -3,21 +3,23 @@
 use axum::Extension;
 use axum::Router;
 use axum::extract::{Form, Query, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
-use axum::response::{Html, IntoResponse as _, Redirect, Response};
+use axum::http::{HeaderMap, HeaderValue, header};
+use axum::response::{IntoResponse as _, Redirect, Response};
 use axum::routing::{get, post};
-use minijinja::{Environment, context};
 use serde::Deserialize;
+use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
 use crate::server::App;
 use crate::server::api::session::{begun, end, sign_in};
 use crate::server::caller::{Asking, How, Known, cookie, session_cookie, set_cookie};
 use crate::server::guard::{Note, Visit};
+use crate::server::page;
 use crate::server::problem::Failure;
 use crate::service::identity::Answer;
 
-const PAGE: &str = include_str!("login.html");
+/// The template of the page.
+const PAGE: &str = "login.html";
 /// The cookie of a sign-in that is under way at the provider, and where it is sent.
 const UNDER_WAY: (&str, &str) = ("nlrun_oidc", "/login/oidc");
 /// How long it is kept, in seconds.
@@ -50,14 +52,11 @@ async fn show(
         Some(_) => app.identity.end_of_oidc(&back(&app, "/login")).await,
         None => None,
     };
-    let known = match &asking {
-        Asking::Known(known) => match &known.how {
-            How::Session { signed_in, .. } => Some((known.caller.name(), signed_in.csrf.as_str())),
-            How::Token | How::Job(_) => None,
-        },
-        Asking::Nobody | Asking::Stranger(_) => None,
+    let is_session = match &asking {
+        Asking::Known(known) => matches!(known.how, How::Session { .. }),
+        Asking::Nobody | Asking::Stranger(_) => false,
     };
-    page(&app, &asked.next, None, known, end)
+    Ok(page::page(PAGE, values(&app, &asked.next, None, is_session, end)))
 }
 
 /// What the form holds.
@@ -77,7 +76,7 @@ async fn enter(
 ) -> Result<Response, Failure> {
     match sign_in(&app, &visit, &headers, &login.name, &login.password).await {
         Ok(session) => Ok(begun(&session, &visit, Redirect::to(local(&login.next)).into_response())),
-        Err(failure) => refused(&app, &login.next, failure),
+        Err(failure) => Ok(refused(&app, &login.next, failure)),
     }
 }
 
@@ -97,7 +96,7 @@ async fn begin(
     let redirect = back(&app, BACK);
     let begun = match app.identity.begin_oidc(&redirect, local(&asked.next), visit.address).await {
         Ok(begun) => begun,
-        Err(error) => return refused(&app, &asked.next, error.into()),
+        Err(error) => return Ok(refused(&app, &asked.next, error.into())),
     };
     let mut answer = Redirect::to(&begun.location).into_response();
     let (name, path) = UNDER_WAY;
@@ -138,7 +137,7 @@ async fn finish(
         Ok((session, next)) => begun(&session, &visit, Redirect::to(local(&next)).into_response()),
         Err(error) => {
             let note = Note { about: Some("provider".to_owned()), is_decision: true, ..Note::default() };
-            refused(&app, "", Failure::from(error).noted(note))?
+            refused(&app, "", Failure::from(error).noted(note))
         }
     };
     let gone = set_cookie(name, "", path, 0, visit.is_https);
@@ -147,40 +146,16 @@ async fn finish(
 }
 
 /// Shows the form again, with what was wrong; the audit sees the refusal.
-fn refused(app: &App, next: &str, failure: Failure) -> Result<Response, Failure> {
-    let page = page(app, next, Some(failure.detail()), None, None)?;
-    let mut answer = failure.into_response();
-    let media = page.headers().get(header::CONTENT_TYPE).cloned();
-    *answer.body_mut() = page.into_body();
-    answer.headers_mut().remove(header::CONTENT_LENGTH);
-    if let Some(media) = media {
-        answer.headers_mut().insert(header::CONTENT_TYPE, media);
-    }
-    Ok(answer)
+fn refused(app: &App, next: &str, failure: Failure) -> Response {
+    let shown = values(app, next, Some(failure.detail()), false, None);
+    page::put(failure.into_response(), PAGE, shown)
 }
 
-fn page(
-    app: &App,
-    next: &str,
-    message: Option<&str>,
-    known: Option<(String, &str)>,
-    end: Option<String>,
-) -> Result<Response, Failure> {
-    let mut templates = Environment::new();
-    let (name, csrf) = known.unzip();
-    let values = context! {
-        next => local(next), message, name, csrf, end, provider => app.identity.provider(),
-    };
-    let text = templates
-        .add_template("login.html", PAGE)
-        .and_then(|()| templates.get_template("login.html")?.render(values));
-    match text {
-        Ok(text) => Ok((StatusCode::OK, Html(text)).into_response()),
-        Err(error) => {
-            tracing::error!(%error, "the page for signing in is broken");
-            Err(Failure::broken())
-        }
-    }
+fn values(app: &App, next: &str, message: Option<&str>, is_session: bool, end: Option<String>) -> Value {
+    json!({
+        "title": "Sign in", "next": local(next), "message": message, "is_session": is_session, "end": end,
+        "provider": app.identity.provider(),
+    })
 }
 
 /// Returns a path of this server as people reach it.

@@ -13,6 +13,7 @@ mod listen;
 mod log;
 mod login;
 mod metrics;
+mod page;
 mod patience;
 mod problem;
 mod reference;
@@ -22,7 +23,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use axum::extract::DefaultBodyLimit;
-use axum::middleware::from_fn_with_state;
+use axum::middleware::{from_fn, from_fn_with_state};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
@@ -174,6 +175,8 @@ pub fn serve(
 fn router(app: App, description: Arc<utoipa::openapi::OpenApi>) -> axum::Router {
     api::router(description)
         .merge(login::router())
+        .merge(page::router())
+        .layer(from_fn(page::dressed))
         .layer(DefaultBodyLimit::max(extract::MOST_BODY))
         .layer(from_fn_with_state(app.clone(), guard::guard))
         .layer(axum::middleware::from_fn(log::log))

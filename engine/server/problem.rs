@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 
 use crate::model::bucket::Refused;
 use crate::server::guard::{Note, Why};
-use crate::service::{EditError, IdentityError, ProjectError, ServiceError};
+use crate::service::{IdentityError, ProjectError, ServiceError, TextError};
 use crate::store::StoreError;
 use crate::world::jwt::JwtError;
 
@@ -207,10 +207,10 @@ impl From<ServiceError> for Failure {
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, "no-project", detail)
             }
             ServiceError::NotYours { .. } | ServiceError::PlansOnly { .. } => Self::forbidden(detail),
-            ServiceError::Edit(EditError::Path(_)) => Self::not_found(detail),
-            ServiceError::Edit(EditError::Changed(_)) => Self::conflict(detail),
-            ServiceError::Edit(EditError::Refused(_)) => Self::invalid(detail),
-            ServiceError::Edit(EditError::Check { found, .. }) => {
+            ServiceError::Text(TextError::Path(_)) => Self::not_found(detail),
+            ServiceError::Text(TextError::Changed(_)) => Self::conflict(detail),
+            ServiceError::Text(TextError::Refused(_)) => Self::invalid(detail),
+            ServiceError::Text(TextError::Check { found, .. }) => {
                 let errors = found.iter().filter_map(|one| serde_json::to_value(one).ok()).collect();
                 Self::invalid(detail).with(errors)
             }

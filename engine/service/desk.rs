@@ -209,7 +209,7 @@ impl Desk {
             order.params.clear();
             order.revision = self.read::<_, ServiceError>(|reader| Ok(reader.commit(plan)?))?;
         } else {
-            order.runbook = self.runbook(&order.runbook, order.revision.as_deref())?;
+            order.runbook = self.runbook_at(&order.runbook, order.revision.as_deref())?;
         }
         self.may_run(&order.runbook, caller)?;
         if caller.plans_only && order.mode != Mode::Plan {
@@ -229,7 +229,7 @@ impl Desk {
     /// Finds a runbook in the project as it is at a revision; returns its path.
     ///
     /// A revision that is not here yet is fetched.
-    pub(super) fn runbook(&self, name: &str, revision: Option<&str>) -> Result<String, ServiceError> {
+    fn runbook_at(&self, name: &str, revision: Option<&str>) -> Result<String, ServiceError> {
         let unusable =
             |reason: String| ServiceError::NoFolder { revision: revision.map(str::to_owned), reason };
         if let (Some(repository), Some(revision)) = (self.0.folders.repository(), revision) {
@@ -240,8 +240,8 @@ impl Desk {
         Ok(project.runbook(name, project.root())?)
     }
 
-    /// Demands that somebody's runbooks cover this one.
-    pub(super) fn may_run(&self, runbook: &str, caller: &Caller) -> Result<(), ServiceError> {
+    /// Refuses somebody whose runbooks do not include this one; what their role allows is asked elsewhere.
+    pub fn may_run(&self, runbook: &str, caller: &Caller) -> Result<(), ServiceError> {
         let covers = |glob: &String| {
             globset::GlobBuilder::new(glob)
                 .literal_separator(true)

@@ -46,7 +46,7 @@ pub struct Text {
 /// What is to be saved.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Change {
-    /// The path in the project, checked by [`Desk::save`].
+    /// The path in the project, checked by [`Desk::save_text`].
     pub path: String,
     /// The new text; nothing to delete the file.
     pub text: Option<String>,
@@ -62,7 +62,7 @@ pub struct Change {
 
 /// What became of a change.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Saved {
+pub struct Kept {
     /// The SHA-256 of the file now; empty for one that was deleted.
     pub hash: String,
     /// Where it is, in words: in the folder, or on a branch.
@@ -79,7 +79,7 @@ pub struct Saved {
 
 /// Why a file cannot be edited.
 #[derive(Debug, thiserror::Error)]
-pub enum EditError {
+pub enum TextError {
     /// Not one of the files that are edited here.
     #[error("`{0}` is no file that can be edited here")]
     Path(String),
@@ -163,16 +163,16 @@ impl Desk {
     /// Saves a file that passes the check and that nobody else has changed meanwhile.
     ///
     /// Who may run some runbooks only, may edit those only.
-    pub fn save(&self, change: &Change, caller: &Caller) -> Result<Saved, ServiceError> {
+    pub fn save_text(&self, change: &Change, caller: &Caller) -> Result<Kept, ServiceError> {
         checked(&change.path)?;
         self.may_run(&change.path, caller)?;
         if let Some(text) = &change.text {
             if text.len() as u64 > LARGEST {
-                return Err(EditError::Refused(format!("a file has at most {LARGEST} bytes")).into());
+                return Err(TextError::Refused(format!("a file has at most {LARGEST} bytes")).into());
             }
             let found = look_over(self, &self.project_now()?, &change.path, text)?;
             if found.iter().any(Diagnostic::is_error) {
-                return Err(EditError::Check { path: change.path.clone(), found }.into());
+                return Err(TextError::Check { path: change.path.clone(), found }.into());
             }
         }
         let Some(repository) = self.folders().repository() else {
@@ -202,16 +202,16 @@ pub(super) fn hash_of(bytes: Option<&[u8]>) -> String {
 static TURN: Mutex<()> = Mutex::new(());
 
 /// Writes a change into a folder that people work in, whole or not at all.
-fn save_in(root: &Path, change: &Change) -> Result<Saved, EditError> {
+fn save_in(root: &Path, change: &Change) -> Result<Kept, TextError> {
     let _turn = TURN.lock();
-    let file = |source| EditError::File { path: change.path.clone(), source };
+    let file = |source| TextError::File { path: change.path.clone(), source };
     if change.branch.is_some() {
-        return Err(EditError::Refused("the server runs a plain folder, which has no branches".to_owned()));
+        return Err(TextError::Refused("the server runs a plain folder, which has no branches".to_owned()));
     }
     let path = inside(root, &change.path)?;
     let there = read_in(root, &change.path)?;
     if hash_of(there.as_deref().map(str::as_bytes)) != change.before {
-        return Err(EditError::Changed(change.path.clone()));
+        return Err(TextError::Changed(change.path.clone()));
     }
     let Some(text) = &change.text else {
         if there.is_some() {
@@ -231,8 +231,8 @@ fn save_in(root: &Path, change: &Change) -> Result<Saved, EditError> {
     Ok(saved_here(sha256(text.as_bytes())))
 }
 
-fn saved_here(hash: String) -> Saved {
-    Saved { hash, place: "the project's folder".to_owned(), link: None, branch: None, commit: None }
+fn saved_here(hash: String) -> Kept {
+    Kept { hash, place: "the project's folder".to_owned(), link: None, branch: None, commit: None }
 }
 
 fn look_over(
@@ -252,15 +252,15 @@ fn look_over(
     }
     let (inventory, _) = project.load_inventory(None, project.root())?;
     let secrets = project.secrets(desk.place()).all_names().unwrap_or_default();
-    let disk = Disk::new(project.root()).map_err(|error| EditError::Refused(error.to_string()))?;
+    let disk = Disk::new(project.root()).map_err(|error| TextError::Refused(error.to_string()))?;
     let overlay = Overlay { disk, path, text: Arc::from(text) };
     let checked = check_all(&overlay, &[path.to_owned()], &inventory, &secrets).pop();
     Ok(checked.unwrap_or_default().diagnostics)
 }
 
 /// Refuses a path that is not one of the files that are edited here, whatever is on disk.
-fn checked(path: &str) -> Result<(), EditError> {
-    let wrong = || EditError::Path(path.to_owned());
+fn checked(path: &str) -> Result<(), TextError> {
+    let wrong = || TextError::Path(path.to_owned());
     let plain = Path::new(path).components().all(|part| matches!(part, Component::Normal(_)));
     let first = path.split('/').next().unwrap_or_default();
     let is_clean = path.split('/').all(|part| !part.is_empty() && !part.starts_with('.'));
@@ -281,8 +281,8 @@ fn is_hidden(path: &Path) -> bool {
 }
 
 /// Returns where a path of the project is, unless a link leads out of the project.
-fn inside(root: &Path, path: &str) -> Result<PathBuf, EditError> {
-    let wrong = || EditError::Path(path.to_owned());
+fn inside(root: &Path, path: &str) -> Result<PathBuf, TextError> {
+    let wrong = || TextError::Path(path.to_owned());
     let root = root.canonicalize().map_err(|_| wrong())?;
     let place = root.join(path);
     let real = match place.canonicalize() {
@@ -305,18 +305,18 @@ fn inside(root: &Path, path: &str) -> Result<PathBuf, EditError> {
     if real.starts_with(&root) && !real.is_dir() { Ok(real) } else { Err(wrong()) }
 }
 
-fn read(project: &Project, path: &str) -> Result<Text, EditError> {
+fn read(project: &Project, path: &str) -> Result<Text, TextError> {
     let text = read_in(project.root(), path)?;
     let hash = hash_of(text.as_deref().map(str::as_bytes));
     Ok(Text { path: path.to_owned(), text: text.unwrap_or_default(), hash, branch: None })
 }
 
-fn read_in(root: &Path, path: &str) -> Result<Option<String>, EditError> {
+fn read_in(root: &Path, path: &str) -> Result<Option<String>, TextError> {
     let place = inside(root, path)?;
-    let file = |source| EditError::File { path: path.to_owned(), source };
+    let file = |source| TextError::File { path: path.to_owned(), source };
     match std::fs::metadata(&place) {
         Ok(about) if about.len() > LARGEST => {
-            Err(EditError::Refused(format!("`{path}` has more than {LARGEST} bytes")))
+            Err(TextError::Refused(format!("`{path}` has more than {LARGEST} bytes")))
         }
         Ok(_) => std::fs::read_to_string(&place).map(Some).map_err(file),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -370,7 +370,7 @@ mod tests {
             branch: None,
         };
         for path in ["lib/out/a.rhai", "lib/new.rhai"] {
-            assert!(matches!(save_in(root.path(), &change(path)), Err(EditError::Path(_))), "{path}");
+            assert!(matches!(save_in(root.path(), &change(path)), Err(TextError::Path(_))), "{path}");
         }
         assert_eq!(std::fs::read_dir(outside.path()).unwrap().count(), 0);
         let file = root.path().join("lib/deep/a.rhai");
@@ -381,7 +381,7 @@ mod tests {
         );
         // It is there by now, and another one than the author thinks.
         let again = save_in(root.path(), &change("lib/deep/a.rhai"));
-        assert!(matches!(again, Err(EditError::Changed(_))), "{again:?}");
+        assert!(matches!(again, Err(TextError::Changed(_))), "{again:?}");
         save_in(root.path(), &Change { text: None, before: saved.hash, ..change("lib/deep/a.rhai") })
             .unwrap();
         assert!(!file.exists());

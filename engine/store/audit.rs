@@ -43,6 +43,8 @@ pub struct AuditFilter {
     pub action: Option<String>,
     /// Part of what it was about.
     pub target: Option<String>,
+    /// Part of any of its words, in small letters or capitals.
+    pub words: Option<String>,
     /// Only what was allowed, or only what was refused.
     pub allowed: Option<bool>,
     /// At or after this: microseconds since 1970, UTC.
@@ -101,6 +103,10 @@ impl Reader {
             None => term("action = ?", text(&filter.action)),
         }
         term("instr(target, ?) > 0", text(&filter.target));
+        term(
+            "instr(lower(who || ' ' || address || ' ' || action || ' ' || target || ' ' || reason), lower(?)) > 0",
+            text(&filter.words),
+        );
         term("allowed = ?", filter.allowed.map(|allowed| Value::Integer(i64::from(allowed))));
         term("at >= ?", filter.since.map(Value::Integer));
         term("at < ?", filter.until.map(Value::Integer));

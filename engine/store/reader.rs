@@ -4,11 +4,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rusqlite::types::Value as Sql;
-use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Row, params, params_from_iter};
+use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Row, params};
 
 use crate::model::address::Address;
 use crate::model::event::Event;
-use crate::model::run::{RunId, Seq, Status, Summary};
+use crate::model::run::{RunId, Seq, Summary};
 use crate::store::codec::{Packed, unpack};
 use crate::store::log::{Passing, Record};
 use crate::store::writer::event_id;
@@ -35,25 +35,6 @@ pub struct RunRow {
     pub summary: Summary,
 }
 
-/// Which runs to list.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Filter {
-    /// A glob over the runbook's path; a word without `/` or `*` matches the file's stem.
-    pub runbook: Option<String>,
-    /// A host of a fan-out of the run.
-    pub host: Option<String>,
-    /// Any of these.
-    pub status: Vec<Status>,
-    /// Begun at or after this: microseconds since 1970, UTC.
-    pub since: Option<i64>,
-    /// Begun before this.
-    pub until: Option<i64>,
-    /// Numbers below this, for the next page.
-    pub before: Option<RunId>,
-    /// How many at most; newest first.
-    pub limit: usize,
-}
-
 impl Reader {
     pub(super) fn open(file: &Path) -> Result<Self, StoreError> {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -65,49 +46,6 @@ impl Reader {
     /// Returns a number that changes when any other connection has committed.
     pub fn version(&self) -> Result<i64, StoreError> {
         self.connection.pragma_query_value(None, "data_version", |row| row.get(0)).map_err(sqlite(&self.file))
-    }
-
-    /// Lists runs, newest first.
-    pub fn runs(&self, filter: &Filter) -> Result<Vec<RunRow>, StoreError> {
-        let mut sql = "SELECT id, started_at, ended_at, last_seq, summary FROM runs WHERE 1".to_owned();
-        let mut values: Vec<Sql> = Vec::new();
-        let mut also = |condition: &str, value: Sql| {
-            values.push(value);
-            sql.push_str(" AND ");
-            sql.push_str(&condition.replace('?', &format!("?{}", values.len())));
-        };
-        if let Some(runbook) = &filter.runbook {
-            let pattern =
-                if runbook.contains(['*', '/']) { runbook.clone() } else { format!("*{runbook}.rhai") };
-            also("runbook GLOB ?", pattern.into());
-        }
-        if let Some(host) = &filter.host {
-            also(
-                "EXISTS (SELECT 1 FROM run_hosts h WHERE h.run = runs.id AND h.host = ?)",
-                host.clone().into(),
-            );
-        }
-        if let Some(since) = filter.since {
-            also("started_at >= ?", since.into());
-        }
-        if let Some(until) = filter.until {
-            also("started_at < ?", until.into());
-        }
-        if let Some(before) = filter.before {
-            also("id < ?", before.0.into());
-        }
-        if !filter.status.is_empty() {
-            let words: Vec<String> = filter.status.iter().map(|s| format!("'{}'", s.as_str())).collect();
-            sql.push_str(&format!(" AND status IN ({})", words.join(", ")));
-        }
-        sql.push_str(&format!(
-            " ORDER BY id DESC LIMIT {}",
-            if filter.limit == 0 { 50 } else { filter.limit }
-        ));
-        let fail = sqlite(&self.file);
-        let mut statement = self.connection.prepare_cached(&sql).map_err(&fail)?;
-        let rows = statement.query_map(params_from_iter(values), raw_run).map_err(&fail)?;
-        rows.map(|row| finish_run(row.map_err(&fail)?)).collect()
     }
 
     /// Returns one run.
@@ -133,13 +71,7 @@ impl Reader {
                 Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?, row.get::<_, String>(2)?))
             })
             .map_err(&fail)?;
-        rows.map(|row| {
-            let (id, at, body) = row.map_err(&fail)?;
-            let seq = id & i64::from(u32::MAX);
-            let event = parse(run, seq, &body)?;
-            Ok(Record { run, seq: Seq(seq), at, event, body, passing: None })
-        })
-        .collect()
+        rows.map(|row| record(run, row.map_err(&fail)?)).collect()
     }
 
     /// Returns the bytes kept with an event.
@@ -279,13 +211,22 @@ pub(super) fn parse(run: RunId, seq: i64, body: &str) -> Result<Event, StoreErro
     serde_json::from_str(body).map_err(|source| StoreError::Damaged { run, seq, source })
 }
 
-type RawRun = (i64, i64, Option<i64>, i64, String);
+/// Reads an event from its row: id, time and body.
+pub(super) fn record(run: RunId, (id, at, body): (i64, i64, String)) -> Result<Record, StoreError> {
+    let seq = id & i64::from(u32::MAX);
+    let event = parse(run, seq, &body)?;
+    Ok(Record { run, seq: Seq(seq), at, event, body, passing: None })
+}
 
-fn raw_run(row: &Row<'_>) -> rusqlite::Result<RawRun> {
+pub(super) type RawRun = (i64, i64, Option<i64>, i64, String);
+
+pub(super) fn raw_run(row: &Row<'_>) -> rusqlite::Result<RawRun> {
     Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?))
 }
 
-fn finish_run((id, started_at, ended_at, last_seq, summary): RawRun) -> Result<RunRow, StoreError> {
+pub(super) fn finish_run(
+    (id, started_at, ended_at, last_seq, summary): RawRun,
+) -> Result<RunRow, StoreError> {
     let id = RunId(id);
     let summary = serde_json::from_str(&summary).map_err(|source| StoreError::Damaged {
         run: id,

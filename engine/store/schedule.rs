@@ -319,19 +319,21 @@ impl Reader {
                  WHERE (?1 IS NULL OR schedule = ?1) AND (?2 IS NULL OR id < ?2) ORDER BY id DESC LIMIT ?3",
             )
             .map_err(&fail)?;
-        let fate = |row: &Row<'_>| {
-            Ok(Fate {
-                id: row.get(0)?,
-                schedule: row.get(1)?,
-                instant: row.get(2)?,
-                until: row.get(3)?,
-                count: row.get(4)?,
-                state: row.get(5)?,
-                reason: row.get(6)?,
-                run: row.get::<_, Option<i64>>(7)?.map(RunId),
-            })
-        };
         let rows = statement.query_map(params![schedule, before, limit as i64], fate).map_err(&fail)?;
         rows.map(|row| row.map_err(&fail)).collect()
     }
+}
+
+/// Reads a fate from its row.
+pub(super) fn fate(row: &Row<'_>) -> rusqlite::Result<Fate> {
+    Ok(Fate {
+        id: row.get(0)?,
+        schedule: row.get(1)?,
+        instant: row.get(2)?,
+        until: row.get(3)?,
+        count: row.get(4)?,
+        state: row.get(5)?,
+        reason: row.get(6)?,
+        run: row.get::<_, Option<i64>>(7)?.map(RunId),
+    })
 }

@@ -1,5 +1,6 @@
 //! What people and programs may rely on at a server: runs in their turn, once, and nothing lost.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![allow(clippy::float_cmp, reason = "metrics that are compared are counts")]
 
 mod api;
 mod clients;
@@ -14,6 +15,7 @@ mod identity_tls;
 mod identity_tokens;
 mod messages;
 mod operations;
+mod page;
 mod prometheus;
 mod queue;
 mod remote;

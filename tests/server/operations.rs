@@ -1,4 +1,8 @@
 //! What operators rely on: numbers, health, messages that are neither lost nor doubled, backup and retention while it runs.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "tests start the programs of others, and know what time it is"
+)]
 
 use std::io::Write as _;
 use std::process::{Command, Stdio};
@@ -62,10 +66,8 @@ pub(super) fn messages(caller: &Caller) -> Vec<Value> {
 #[test]
 fn a_failure_is_told_once_and_so_is_the_recovery() {
     let web = Web::says("204 No Content", "");
-    let settings = format!(
-        "server:\n  url: https://nlrun.example.net/\n  notify:\n    default: [hook]\n    targets:\n      hook: {{webhook: {{url_secret: hook-url, secret: hook-key}}}}\nsecrets:\n  sources: [{{env: {{prefix: NLRUN_SECRET_}}}}]\n"
-    );
-    let project = with_schedule(&settings, "every: 1s\n")
+    let settings = "server:\n  url: https://nlrun.example.net/\n  notify:\n    default: [hook]\n    targets:\n      hook: {webhook: {url_secret: hook-url, secret: hook-key}}\nsecrets:\n  sources: [{env: {prefix: NLRUN_SECRET_}}]\n";
+    let project = with_schedule(settings, "every: 1s\n")
         .variable("NLRUN_SECRET_HOOK_URL", &web.url("/in?token=s3cr3t-in-url"))
         .variable("NLRUN_SECRET_HOOK_KEY", &format!("whsec_{}", STANDARD.encode("0123456789abcdef")));
     let viewer = token(&project, "see", "viewer");
@@ -108,9 +110,12 @@ fn a_failure_is_told_once_and_so_is_the_recovery() {
 fn what_cannot_be_delivered_is_kept_and_delivered_by_the_next_server() {
     let works = Arc::new(AtomicBool::new(false));
     let switch = works.clone();
-    let web = Web::start(move |_, _, stream| match switch.load(Ordering::Relaxed) {
-        true => reply(stream, "200 OK", "", b"{}"),
-        false => reply(stream, "503 Service Unavailable", "", b"out of order s3cr3t"),
+    let web = Web::start(move |_, _, stream| {
+        if switch.load(Ordering::Relaxed) {
+            reply(stream, "200 OK", "", b"{}");
+        } else {
+            reply(stream, "503 Service Unavailable", "", b"out of order s3cr3t");
+        }
     });
     let settings = format!(
         "server:\n  notify:\n    default: [room]\n    targets:\n      room: {{matrix: {{homeserver: \"http://127.0.0.1:{}\", room: \"!abc:example.org\", token: room-token}}}}\nsecrets:\n  sources: [{{env: {{prefix: NLRUN_SECRET_}}}}]\n",

@@ -255,27 +255,32 @@ impl Remote {
         let (mut times, mut is_asked) = (0, true);
         loop {
             // The server may be away just now: it is asked until it has heard it.
+            let (path, is_heard) = (["runs", &number, "cancel"], is_asked);
             let ask = async {
-                if is_asked {
+                if is_heard {
                     return std::future::pending().await;
                 }
-                let path = ["runs", &number, "cancel"];
                 let asked = self.ask::<Value>("POST", &path, &[], &[], Some(&body)).await;
                 if matches!(asked, Err(Failed::Passing(_))) {
                     tokio::time::sleep(LOOK).await;
                 }
                 asked
             };
+            tokio::pin!(ask);
             tokio::select! {
                 _ = interrupt.recv() => times += 1,
                 _ = terminate.recv() => times += 1,
-                asked = ask => {
+                asked = &mut ask => {
                     is_asked = !matches!(asked, Err(Failed::Passing(_)));
                     if let Err(Failed::For(problem)) = asked {
                         out.word(&problem.text().unwrap_or_default());
                     }
                     continue;
                 }
+            }
+            if times > 1 && !is_asked {
+                // What is on its way arrives: whoever is in a hurry still wants the run to end.
+                let _ = tokio::time::timeout(LOOK, ask).await;
             }
             if times > 1 {
                 out.word(&format!(

@@ -73,6 +73,7 @@ pub(crate) async fn list(
     let filled = |text: Option<String>| text.filter(|text| !text.is_empty());
     let filter = AuditFilter {
         who: if caller.role == Role::Admin { filled(wanted.who) } else { Some(caller.name()) },
+        words: None,
         action: filled(wanted.action),
         target: filled(wanted.target),
         allowed: wanted.allowed,

@@ -20,10 +20,14 @@ use crate::server::caller::Viewer;
 use crate::server::extract::{Path, Query};
 use crate::server::problem::{Failure, Problem};
 use crate::service::ServiceError;
-use crate::store::Record;
+use crate::store::{Reader, Record, StoreError};
 
-/// Events read at once, and the most that wait for a slow client.
+/// Events read at once.
 const PAGE: usize = 200;
+/// About how many bytes of output are read at once, so that no run's output makes the server large.
+const BYTES: u64 = 256 << 10;
+/// Events that wait for a slow client, besides those that are read.
+const AHEAD: usize = 4;
 
 /// From where on.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -59,7 +63,7 @@ pub(crate) async fn stream(
     let last = headers.get("last-event-id").and_then(|value| value.to_str().ok()?.trim().parse().ok());
     let after = Seq(last.or(from.after).unwrap_or(0).max(0));
     // A client that takes nothing holds up only itself.
-    let (sender, receiver) = mpsc::channel(PAGE);
+    let (sender, receiver) = mpsc::channel(AHEAD);
     tokio::spawn(follow(app, run, after, from, sender));
     let events = futures_util::stream::unfold(receiver, async |mut receiver| {
         receiver.recv().await.map(|sent| (Ok(sent), receiver))
@@ -76,19 +80,18 @@ async fn follow(app: App, run: RunId, mut after: Seq, from: From, sender: mpsc::
         let page = app.look(move |desk| {
             desk.read(|reader| -> Result<_, ServiceError> {
                 let status = reader.run(run)?.summary.status;
-                let mut page = reader.events(run, after, PAGE)?;
-                if output {
-                    for record in &mut page {
-                        if let Event::Output { .. } = record.event {
-                            reader.attach(record)?;
-                        }
-                    }
+                let page = reader.events(run, after, PAGE)?;
+                let is_last = page.len() < PAGE;
+                if !output {
+                    return Ok((status, page, is_last));
                 }
-                Ok((status, page))
+                let count = page.len();
+                let page = with_output(reader, page, BYTES)?;
+                let is_last = is_last && page.len() == count;
+                Ok((status, page, is_last))
             })
         });
-        let Ok((status, page)) = page.await else { return };
-        let is_last = page.len() < PAGE;
+        let Ok((status, page, is_last)) = page.await else { return };
         for record in page {
             after = record.seq;
             if sender.send(sent(&record)).await.is_err() {
@@ -111,7 +114,32 @@ async fn follow(app: App, run: RunId, mut after: Seq, from: From, sender: mpsc::
     }
 }
 
+/// Fetches the bytes that belong to events, of the first ones that have about this many together; the others are left out.
+pub(crate) fn with_output(
+    reader: &Reader,
+    events: Vec<Record>,
+    most: u64,
+) -> Result<Vec<Record>, StoreError> {
+    let (mut kept, mut sum) = (Vec::with_capacity(events.len()), 0);
+    for mut record in events {
+        if let Event::Output { chunk, .. } = &record.event {
+            if sum >= most {
+                break;
+            }
+            sum += chunk.bytes;
+            reader.attach(&mut record)?;
+        }
+        kept.push(record);
+    }
+    Ok(kept)
+}
+
 fn sent(record: &Record) -> Sent {
+    Sent::default().id(record.seq.0.to_string()).event("event").data(shown(record).to_string())
+}
+
+/// Returns an event as people and programs get it: as it is stored, with number, time and the bytes that belong to it.
+pub(crate) fn shown(record: &Record) -> Value {
     let mut body: Value = serde_json::from_str(&record.body).unwrap_or_default();
     body["seq"] = record.seq.0.into();
     body["at"] = record.at.into();
@@ -123,5 +151,5 @@ fn sent(record: &Record) -> Sent {
             }
         }
     }
-    Sent::default().id(record.seq.0.to_string()).event("event").data(body.to_string())
+    body
 }

@@ -6,6 +6,7 @@ mod events;
 mod files;
 mod hooks;
 mod inventory;
+mod look;
 mod project;
 mod questions;
 mod queue;
@@ -44,6 +45,15 @@ fn described() -> OpenApiRouter<App> {
         .routes(routes!(runs::cancel))
         .routes(routes!(runs::resume))
         .routes(routes!(events::stream))
+        .routes(routes!(look::log))
+        .routes(routes!(look::search))
+        .routes(routes!(look::artifact))
+        .routes(routes!(look::replay))
+        .routes(routes!(look::news))
+        .routes(routes!(files::list))
+        .routes(routes!(files::show, files::save, files::remove))
+        .routes(routes!(files::check))
+        .routes(routes!(files::words))
         .routes(routes!(questions::list))
         .routes(routes!(questions::answer))
         .routes(routes!(detail::effects))
@@ -75,8 +85,6 @@ fn described() -> OpenApiRouter<App> {
         .routes(routes!(hooks::list))
         .routes(routes!(project::show))
         .routes(routes!(project::sync))
-        .routes(routes!(files::list))
-        .routes(routes!(files::show, files::save, files::remove))
 }
 
 pub(crate) use schedules::json as schedule_json;

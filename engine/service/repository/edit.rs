@@ -1,7 +1,7 @@
 //! Edits of the project's files: each becomes a commit on a branch of the remote repository.
 
 use super::Repository;
-use crate::service::edit::{Change, EditError, Saved, Text, hash_of};
+use crate::service::edit::{Change, Kept, Text, TextError, hash_of};
 use crate::world::repository::{Author, Edit, Fault};
 
 /// How often an edit is made anew because somebody else has pushed meanwhile.
@@ -21,12 +21,12 @@ struct Ground {
 
 impl Repository {
     /// Reads a file as its editor gets it: from the branch that has their edit of it, or else as it is in force.
-    pub fn text_of(&self, path: &str, branch: Option<&str>, who: &str) -> Result<Text, EditError> {
+    pub fn text_of(&self, path: &str, branch: Option<&str>, who: &str) -> Result<Text, TextError> {
         let ground = self.ground(path, branch, who)?;
         let bytes = self.read(&ground.commit, path)?;
         let hash = hash_of(bytes.as_deref());
         let text = String::from_utf8(bytes.unwrap_or_default());
-        let text = text.map_err(|_| EditError::Refused(format!("`{path}` is no text in UTF-8")))?;
+        let text = text.map_err(|_| TextError::Refused(format!("`{path}` is no text in UTF-8")))?;
         Ok(Text { path: path.to_owned(), text, hash, branch: ground.is_open.then_some(ground.branch) })
     }
 
@@ -35,11 +35,11 @@ impl Repository {
     /// Without a name it is the author's own branch for this file. It begins at what is in force, also when all that it has is merged. It is
     /// a conflict when the file is another one there than the author has seen; what others have pushed to other files stays, and
     /// the commit is made on top of it.
-    pub fn save(&self, change: &Change) -> Result<Saved, EditError> {
+    pub fn save(&self, change: &Change) -> Result<Kept, TextError> {
         let _work = self.0.work.lock();
-        let login = self.login().map_err(EditError::Refused)?;
+        let login = self.login().map_err(TextError::Refused)?;
         let (settings, known_hosts) = (&self.0.settings, self.known_hosts());
-        let changed = || EditError::Changed(change.path.clone());
+        let changed = || TextError::Changed(change.path.clone());
         let mut tries = 1;
         let (written, branch) = loop {
             self.0.mirror.fetch(&settings.remote, &login, Some(&known_hosts), settings.timeout)?;
@@ -79,7 +79,7 @@ impl Repository {
         } else {
             "the repository already: nothing has changed".to_owned()
         };
-        Ok(Saved {
+        Ok(Kept {
             hash: hash_of(change.text.as_deref().map(str::as_bytes)),
             place,
             link: None,
@@ -88,18 +88,18 @@ impl Repository {
         })
     }
 
-    fn ground(&self, path: &str, branch: Option<&str>, who: &str) -> Result<Ground, EditError> {
+    fn ground(&self, path: &str, branch: Option<&str>, who: &str) -> Result<Ground, TextError> {
         let sync = self.sync();
         let Some(followed) = sync.commit else {
             let why = sync.trouble.unwrap_or_else(|| "it is being fetched for the first time".to_owned());
-            return Err(EditError::Refused(format!("there is no project yet: {why}")));
+            return Err(TextError::Refused(format!("there is no project yet: {why}")));
         };
         let own = own_branch(who, path);
         let branch = branch.map_or(own, str::to_owned);
         let tip = self.0.state.read().refs.find(&format!("refs/heads/{branch}")).map(str::to_owned);
         let begins = |anew| Ground { commit: followed.clone(), branch: branch.clone(), is_open: false, anew };
         let Some(tip) = tip else { return Ok(begins(false)) };
-        if self.is_followed(&tip).map_err(EditError::Refused)? {
+        if self.is_followed(&tip).map_err(TextError::Refused)? {
             return Ok(begins(false));
         }
         // Merged as another commit: squashed, or rebased.
@@ -122,7 +122,7 @@ impl Repository {
     }
 }
 
-impl From<Fault> for EditError {
+impl From<Fault> for TextError {
     fn from(fault: Fault) -> Self {
         Self::Refused(fault.told())
     }

@@ -1,0 +1,173 @@
+//! What is said of configurations: drift, findings, and texts that are none.
+
+use std::fmt::Write as _;
+
+use nlrun::cisco::{
+    Class, Drift, Every, NatSources, Os, Place, Rule, Severity, diff, drift, guard, guard_pair, validate,
+};
+
+const ROUTER: &str = "hostname rtr01\ninterface Gi0/1\n description core\n ip address 10.0.0.1 255.255.255.0\n ip access-group EDGE in\n!\nip access-list extended EDGE\n permit ip any any\n!\nend\n";
+
+fn classes(os: Os, running: &str, intended: &str) -> Vec<Class> {
+    match drift(os, running, intended) {
+        Drift::Different { classes, .. } => classes,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn drift_says_which_kind_it_is() {
+    assert_eq!(drift(Os::Ios, ROUTER, ROUTER), Drift::Same);
+    // What a device says of itself is no drift.
+    let headed = format!("! No configuration change since last restart\n!\nntp clock-period 36027\n{ROUTER}");
+    assert_eq!(drift(Os::Ios, &headed, ROUTER), Drift::Same);
+    let reordered = ROUTER
+        .replace(" description core\n", "")
+        .replace("255.255.255.0\n", "255.255.255.0\n description core\n");
+    assert_eq!(drift(Os::Ios, &reordered, ROUTER), Drift::Textual);
+    let off = ROUTER.replace(" description core\n", " description core\n shutdown\n");
+    assert_eq!(classes(Os::Ios, &off, ROUTER), [Class::Transient]);
+    let unbound = ROUTER.replace(" ip access-group EDGE in\n", "");
+    assert!(classes(Os::Ios, &unbound, ROUTER).contains(&Class::LostBinding));
+    let opened = ROUTER.replace(" permit ip any any\n", " deny ip any host 10.0.0.9\n permit ip any any\n");
+    assert_eq!(classes(Os::Ios, &opened, ROUTER), [Class::Policy]);
+    let renamed = ROUTER.replace("core", "edge");
+    assert_eq!(classes(Os::Ios, &renamed, ROUTER), [Class::Other]);
+    let mut long = ROUTER.trim_end_matches("end\n").to_owned();
+    (0..200).for_each(|number| writeln!(long, "ip route 10.{number}.0.0 255.255.0.0 10.0.0.254").unwrap());
+    long.push_str("end\n");
+    assert!(classes(Os::Ios, ROUTER, &long).contains(&Class::MassDeletion));
+}
+
+#[test]
+fn a_text_that_is_no_whole_configuration_is_unknown_and_never_a_deletion() {
+    let printed = format!("Building configuration...\n\nCurrent configuration : 100 bytes\n{ROUTER}");
+    guard(Os::Ios, &printed).unwrap();
+    let asa = ": Saved\n:\nASA Version 9.16(4)\nhostname fw01\n: end\n";
+    guard(Os::Asa, asa).unwrap();
+    let cut = printed.replace("end\n", "");
+    for (os, text, why) in [
+        (Os::Ios, "", "empty"),
+        (Os::Ios, " \n\n", "empty"),
+        (Os::Ios, cut.as_str(), "cut off"),
+        (Os::Ios, "hostname a\n --More-- \nend\n", "page"),
+        (Os::Asa, "hostname a\n<--- More --->\n", "page"),
+        (Os::Ios, "% Invalid input detected at '^' marker.\n", "refusal"),
+        (Os::Ios, "<!DOCTYPE html>\n", "web page"),
+        (Os::Ios, "<<<<<<< HEAD\nhostname a\n=======\n", "Git"),
+        (Os::Ios, "hostname a\n\u{1}\u{2}\n", "bytes"),
+        (Os::Ios, asa, "ASA"),
+        (Os::Asa, printed.as_str(), "IOS"),
+    ] {
+        let error = guard(os, text).unwrap_err().to_string();
+        assert!(error.contains(why), "{text}: {error}");
+        assert!(matches!(drift(os, text, ROUTER), Drift::Unknown { .. }), "{text}");
+        let findings = validate(os, text, &[]);
+        assert!(matches!(&findings[..], [one] if one.severity == Severity::Critical), "{findings:?}");
+    }
+    // The end is missing on one side only.
+    let open = ROUTER.replace("end\n", "");
+    assert!(guard_pair(Os::Ios, &open, ROUTER).unwrap_err().to_string().contains("cut off"));
+    guard_pair(Os::Ios, &open, &open).unwrap();
+    // Another device.
+    let mut other = String::from("hostname sw01\n");
+    (0..40).for_each(|number| writeln!(other, "vlan {number}").unwrap());
+    other.push_str("end\n");
+    assert!(guard_pair(Os::Ios, ROUTER, &other).unwrap_err().to_string().contains("two devices"));
+    let renamed = ROUTER.replace("rtr01", "rtr02");
+    guard_pair(Os::Ios, ROUTER, &renamed).unwrap();
+}
+
+fn rule(name: &str) -> Rule {
+    Rule {
+        name: name.to_owned(),
+        severity: Severity::Critical,
+        os: vec![],
+        require: None,
+        forbid: None,
+        every: None,
+        nat_sources: None,
+    }
+}
+
+fn found(os: Os, text: &str, rules: &[Rule]) -> Vec<(usize, String, String)> {
+    validate(os, text, rules).into_iter().map(|one| (one.line, one.rule, one.message)).collect()
+}
+
+#[test]
+fn names_addresses_and_bindings_are_checked() {
+    assert_eq!(found(Os::Ios, ROUTER, &[]), []);
+    let wrong = "hostname a\ninterface Gi0/1\n description x\n ip address 10.0.0.1 255.0.0.0\n ip access-group NONE in\ninterface Gi0/2\n description y\n ip address 10.0.0.1 255.0.0.0\nip access-list extended LOOSE\n permit ip any any\n";
+    let findings = found(Os::Ios, wrong, &[]);
+    let lines: Vec<(usize, &str)> = findings.iter().map(|(line, rule, _)| (*line, rule.as_str())).collect();
+    assert_eq!(lines, [(5, "references"), (8, "addresses"), (9, "bound")], "{findings:?}");
+    let asa = "hostname f\nobject network A\n host 10.0.0.1\nobject-group network G\n network-object object B\naccess-list X extended permit ip object A object C\naccess-group X in interface inside\n";
+    let findings = found(Os::Asa, asa, &[]);
+    let lines: Vec<(usize, &str)> = findings.iter().map(|(line, rule, _)| (*line, rule.as_str())).collect();
+    assert_eq!(lines, [(5, "references"), (6, "references"), (7, "references")], "{findings:?}");
+    // The same address in two VRFs is none that is there twice.
+    let apart = "interface Gi0/1\n vrf forwarding A\n ip address 10.0.0.1 255.0.0.0\ninterface Gi0/2\n ip address 10.0.0.1 255.0.0.0\nvrf definition A\n rd 1:1\n";
+    assert_eq!(found(Os::Ios, apart, &[]), []);
+}
+
+#[test]
+fn a_site_has_rules_of_its_own() {
+    let asa = "hostname f\ninterface Tunnel1\n nameif vti-a\ninterface Tunnel2\n nameif vti-b\nobject network LAN\n subnet 10.1.0.0 255.255.0.0\nobject network NEW\n subnet 10.2.0.0 255.255.0.0\nobject network PUB\n subnet 203.0.113.0 255.255.255.0\nobject-group network INNER\n network-object object LAN\nobject-group network ALL\n group-object INNER\naccess-list V extended permit ip any any\nnat (inside,outside_a) source static LAN LAN\nnat (inside,outside_b) source static NEW NEW\nnat (inside,outside_b) source static PUB PUB\nnat (inside,dmz) source static NEW NEW\naccess-group V in interface vti-a\nhttp server enable\n";
+    let line = |line: &str| Place { section: None, line: line.to_owned() };
+    let rules = [
+        Rule {
+            every: Some(Every {
+                section: Some("interface *".to_owned()),
+                line: "nameif vti-*".to_owned(),
+                needs: Some("access-group * in interface $value".to_owned()),
+                needs_beside: None,
+            }),
+            ..rule("vti")
+        },
+        Rule { forbid: Some(line("http server *")), ..rule("http") },
+        Rule { require: Some(line("ssh version 2")), ..rule("ssh") },
+        Rule {
+            nat_sources: Some(NatSources {
+                interfaces: "(*,outside_*)".to_owned(),
+                group: "ALL".to_owned(),
+                private_only: true,
+            }),
+            ..rule("nat")
+        },
+        Rule { os: vec![Os::Ios], require: Some(line("never asked")), ..rule("other") },
+    ];
+    let findings = found(Os::Asa, asa, &rules);
+    let lines: Vec<(usize, &str)> = findings
+        .iter()
+        .filter(|(_, rule, _)| rule != "references")
+        .map(|(line, rule, _)| (*line, rule.as_str()))
+        .collect();
+    assert_eq!(lines, [(0, "ssh"), (5, "vti"), (18, "nat"), (22, "http")], "{findings:?}");
+}
+
+#[test]
+fn what_is_masked_is_named_once_and_never_sent() {
+    let running = "enable password ***** pbkdf2\nusername ann password ***** pbkdf2 privilege 15\nsnmp-server host inside 10.0.0.9 community *****\nhostname a\n";
+    let intended = "enable password abcdefgh pbkdf2\nusername ann password ***** pbkdf2 privilege 15\nsnmp-server host inside 10.0.0.9 community secret\nsnmp-server host inside 10.0.0.8 community *****\nhostname b\n";
+    let plan = diff(Os::Asa, running, intended).unwrap();
+    assert_eq!(plan.to_string(), "hostname b\n");
+    let notes: Vec<&str> = plan.notes.iter().map(|note| note.text.as_str()).collect();
+    assert_eq!(notes.iter().filter(|text| text.contains("not compared")).count(), 2, "{:?}", plan.notes);
+    assert_eq!(notes.iter().filter(|text| text.contains("not sent")).count(), 1, "{:?}", plan.notes);
+    let json = serde_json::to_string(&plan).unwrap();
+    assert!(!json.contains("abcdefgh"), "{json}");
+}
+
+#[test]
+fn large_and_deep_texts_end() {
+    let mut text = String::from("hostname a\n");
+    for number in 0..50_000 {
+        writeln!(text, "ip route 10.{}.{}.0 255.255.255.0 10.0.0.254", number / 250, number % 250).unwrap();
+    }
+    let more = text.replace("hostname a", "hostname b");
+    assert_eq!(diff(Os::Ios, &text, &more).unwrap().to_string(), "hostname b\n");
+    let deep: String =
+        (0..2000).map(|depth| format!("{:depth$}section {depth}\n", "")).collect::<Vec<_>>().concat();
+    assert!(diff(Os::Ios, &deep, &deep).unwrap().is_empty());
+    let _ = diff(Os::Ios, &deep, "hostname a\n");
+}

@@ -1,0 +1,7 @@
+//! Configurations of Cisco devices: what commands a difference comes to, and what a device makes of them.
+
+mod command;
+mod generate;
+mod hazards;
+mod judgement;
+mod properties;
