@@ -10,6 +10,7 @@ mod edit;
 mod endpoints;
 mod execute;
 mod history;
+mod hooks;
 pub mod identity;
 mod live;
 mod names;
@@ -20,12 +21,14 @@ mod prepare;
 mod probe;
 mod project;
 mod replayed;
+mod repository;
 mod resume;
 mod scheduler;
 mod schedules;
 mod secrets;
 mod settings;
 mod timetable;
+mod triggers;
 
 pub use apply::{plan_of, read_plan, write_plan};
 pub use catalog::{Choices, Listed, Stand, Took, Went, stands};
@@ -36,6 +39,7 @@ pub use edit::{Change, Kept, Text, TextError};
 pub use endpoints::{Endpoint, Ping};
 pub use execute::{Asked, LOCK_WAIT, give_up, take_out};
 pub use history::{groups_by_hosts, start_of, used, walk};
+pub use hooks::{GitLabSettings, Hooks, Refused, Shown, Working};
 pub use identity::{Identity, IdentityError};
 pub use live::{Finished, Hands, sweep};
 pub use names::Known;
@@ -44,8 +48,9 @@ pub use overview::{Line, Present, Queue};
 pub use own::Own;
 pub use prepare::{Prepared, Wanted, prepare, prepare_own};
 pub use probe::look;
-pub use project::{Config, Place, Project, ProjectError, Retention, StateConfig, parse_size, scripts};
+pub use project::{Config, FILE, Place, Project, ProjectError, Retention, StateConfig, parse_size, scripts};
 pub use replayed::Replayed;
+pub use repository::{Following, LoginSettings, ProjectSettings, Repository, Sync, Verify, author};
 pub use resume::{Decision, new_plan, remedy};
 pub use scheduler::{Alarm, InForce, Scheduler};
 pub use schedules::{Looked, Schedules};
@@ -130,9 +135,11 @@ pub enum ServiceError {
         /// What was asked for.
         name: String,
     },
-    /// The server has no folder of the project.
-    #[error("there is no folder of the project: {reason}")]
+    /// The server has no folder of the project, or none of the revision that was asked for.
+    #[error("{reason}")]
     NoFolder {
+        /// The branch, tag or commit that was asked for.
+        revision: Option<String>,
         /// Why.
         reason: String,
     },

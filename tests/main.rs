@@ -5,6 +5,7 @@
 mod behaviour;
 mod bindings;
 mod cert;
+mod ci;
 mod cisco;
 mod cli;
 mod floors;

@@ -14,6 +14,8 @@ mod control;
 mod dns;
 mod each;
 mod file;
+mod git;
+mod gitlab;
 mod hidden;
 mod http;
 mod inventory;
@@ -70,6 +72,8 @@ pub const ALL: &[&Binding] = &[
     &dns::BINDING,
     &each::BINDING,
     &file::BINDING,
+    &git::BINDING,
+    &gitlab::BINDING,
     &http::BINDING,
     &inventory::BINDING,
     &k8s::BINDING,

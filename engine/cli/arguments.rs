@@ -214,6 +214,9 @@ pub(crate) struct RunOptions {
     /// Write a report for CI in JUnit's format
     #[arg(long, value_name = "FILE")]
     pub(crate) junit: Option<PathBuf>,
+    /// Write what later jobs of a pipeline get to know: `NLRUN_STATUS=done` and more, a line each
+    #[arg(long, value_name = "FILE")]
+    pub(crate) dotenv: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) remotely: Remotely,
 }
@@ -231,6 +234,9 @@ pub(crate) struct PlanOptions {
     /// Write a report for CI in JUnit's format
     #[arg(long, value_name = "FILE")]
     pub(crate) junit: Option<PathBuf>,
+    /// Write what later jobs of a pipeline get to know: `NLRUN_STATUS=done` and more, a line each
+    #[arg(long, value_name = "FILE")]
+    pub(crate) dotenv: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) remotely: Remotely,
 }
@@ -248,6 +254,9 @@ pub(crate) struct ApplyOptions {
     /// Write a report for CI in JUnit's format
     #[arg(long, value_name = "FILE")]
     pub(crate) junit: Option<PathBuf>,
+    /// Write what later jobs of a pipeline get to know: `NLRUN_STATUS=done` and more, a line each
+    #[arg(long, value_name = "FILE")]
+    pub(crate) dotenv: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) remotely: Remotely,
 }

@@ -10,12 +10,12 @@ use crate::cli::problem::Problem;
 use crate::model::diagnostic::Diagnostic;
 use crate::runner::sources::EMBEDDED;
 use crate::runner::stdlib::STDLIB;
-use crate::service::{Project, scripts};
+use crate::service::{Project, ServiceError, scripts};
 
 /// Check runbooks and libraries without running them
 ///
 /// Walks everything that a script calls: unknown functions, options, hosts, groups, secrets and imports, capabilities that are
-/// not in NEEDS, and more. Ends with code 1 when there are errors. With --json, one finding a line: `severity code message
+/// not in NEEDS, and more; without PATHS the triggers, too. Ends with code 1 when there are errors. With --json, one finding a line: `severity code message
 /// file line column length source_line hint`.
 #[derive(Debug, Args)]
 #[command(
@@ -49,6 +49,12 @@ pub(crate) fn check(context: &Context, options: &CheckOptions) -> Result<u8, Pro
         // A library that several runbooks import is checked with each of them.
         if !found.contains(&diagnostic) {
             found.push(diagnostic);
+        }
+    }
+    if options.paths.is_empty() {
+        match project.triggers() {
+            Err(ServiceError::Check(errors)) => found.extend(errors),
+            other => drop(other?),
         }
     }
     for diagnostic in &found {

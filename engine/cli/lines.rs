@@ -17,6 +17,10 @@ pub(crate) struct Lines {
     style: Style,
     verbose: u8,
     shows_reads: bool,
+    /// Whether steps are sections of a log that GitLab shows.
+    sections: bool,
+    /// The sections that are open, by the name of their step, and how many there were.
+    open: (Vec<(String, u64)>, u64),
     requests: HashMap<Address, Request>,
     partial: HashMap<(Address, String), Vec<u8>>,
 }
@@ -28,7 +32,20 @@ impl Lines {
     /// `shows_reads` is for output of commands that only look: the log has it, but a run that is watched is about
     /// what the script says and what it changes.
     pub(crate) fn new(style: Style, verbose: u8, shows_reads: bool) -> Self {
-        Self { style, verbose, shows_reads, requests: HashMap::new(), partial: HashMap::new() }
+        Self {
+            style,
+            verbose,
+            shows_reads,
+            sections: false,
+            open: (Vec::new(), 0),
+            requests: HashMap::new(),
+            partial: HashMap::new(),
+        }
+    }
+
+    /// Lets steps be sections of a log that GitLab shows.
+    pub(crate) fn with_sections(self, sections: bool) -> Self {
+        Self { sections, ..self }
     }
 
     /// Appends the lines of one event.
@@ -89,6 +106,29 @@ impl Lines {
                     && (self.shows_reads || !is_read)
                 {
                     self.output(address, stream, &passing.bytes(), text);
+                }
+            }
+            Event::StepBegan { name, branch, .. } if self.sections && branch.is_root() => {
+                self.open.1 += 1;
+                let number = self.open.1;
+                self.open.0.push((name.clone(), number));
+                // Two at once would end in each other: those of a fan-out are lines.
+                let _ = writeln!(
+                    text,
+                    "\u{1b}[0Ksection_start:{}:nlrun_{number}\r\u{1b}[0K{}",
+                    record.at / 1_000_000,
+                    style.bold(&format!("step {}", safe(name)))
+                );
+            }
+            Event::StepEnded { name, branch, .. } if self.sections && branch.is_root() => {
+                let place = self.open.0.iter().rposition(|(open, _)| open == name);
+                for (_, number) in place.map(|place| self.open.0.split_off(place)).into_iter().flatten().rev()
+                {
+                    let _ = writeln!(
+                        text,
+                        "\u{1b}[0Ksection_end:{}:nlrun_{number}\r\u{1b}[0K",
+                        record.at / 1_000_000
+                    );
                 }
             }
             Event::StepBegan { name, branch, .. } => {

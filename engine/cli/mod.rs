@@ -13,6 +13,7 @@ mod db;
 pub mod diagnostic;
 mod docs;
 mod doctor;
+mod dotenv;
 mod doubts;
 mod effects;
 mod execute;

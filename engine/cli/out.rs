@@ -19,6 +19,8 @@ pub(crate) struct Out {
     pub(crate) is_terminal: bool,
     /// Columns of the terminal that standard output is.
     pub(crate) width: Option<u16>,
+    /// Whether steps are sections of a log that GitLab shows.
+    pub(crate) sections: bool,
     pub(crate) json: bool,
     pub(crate) quiet: bool,
     pub(crate) verbose: u8,
@@ -43,6 +45,7 @@ impl Out {
                 .ok()
                 .filter(|size| size.ws_col > 0)
                 .map(|size| size.ws_col),
+            sections: !common.json && std::env::var_os("GITLAB_CI").is_some_and(|value| value == "true"),
             json: common.json,
             quiet: common.quiet,
             verbose: common.verbose,

@@ -10,7 +10,7 @@ use crate::cli::arguments::{
 use crate::cli::ask::Terminal;
 use crate::cli::problem::Problem;
 use crate::cli::view::{Seen, View};
-use crate::cli::{Context, junit};
+use crate::cli::{Context, dotenv, junit};
 use crate::model::address::Address;
 use crate::model::run::{Mode, Seq, Status, Trigger};
 use crate::model::runbook::Given;
@@ -28,10 +28,11 @@ pub(crate) fn run(context: &Context, options: RunOptions) -> Result<u8, Problem>
     let prepared = prepare(&project, &context.place, &wanted)?;
     warn(context, &prepared);
     let store = context.store(&project)?;
-    watched(context, &store, options.yes, options.junit.as_deref(), Mode::Apply, |hands| {
+    let finished = watched(context, &store, options.yes, options.junit.as_deref(), Mode::Apply, |hands| {
         Ok(project.run(&context.place, &store, prepared, Mode::Apply, hands)?)
-    })
-    .map(|finished| finished.ending.status.exit_code())
+    })?;
+    dotenv::write(context, &store, options.dotenv.as_deref(), &finished)?;
+    Ok(finished.ending.status.exit_code())
 }
 
 pub(crate) fn plan(context: &Context, options: PlanOptions) -> Result<u8, Problem> {
@@ -44,6 +45,7 @@ pub(crate) fn plan(context: &Context, options: PlanOptions) -> Result<u8, Proble
     let finished = watched(context, &store, false, options.junit.as_deref(), Mode::Plan, |hands| {
         Ok(project.run(&context.place, &store, prepared, Mode::Plan, hands)?)
     })?;
+    dotenv::write(context, &store, options.dotenv.as_deref(), &finished)?;
     let status = finished.ending.status;
     if status != Status::Done && status != Status::Partial {
         return Ok(status.exit_code());
@@ -72,10 +74,11 @@ pub(crate) fn apply(context: &Context, options: &ApplyOptions) -> Result<u8, Pro
         context.out.word(&format!("the plan is incomplete from {from} on: the run will stop there"));
     }
     let store = context.store(&project)?;
-    watched(context, &store, options.yes, options.junit.as_deref(), Mode::Apply, |hands| {
+    let finished = watched(context, &store, options.yes, options.junit.as_deref(), Mode::Apply, |hands| {
         Ok(project.apply(&context.place, &store, plan, options.beyond, hands)?)
-    })
-    .map(|finished| finished.ending.status.exit_code())
+    })?;
+    dotenv::write(context, &store, options.dotenv.as_deref(), &finished)?;
+    Ok(finished.ending.status.exit_code())
 }
 
 pub(crate) fn resume(context: &Context, options: &ResumeOptions) -> Result<u8, Problem> {

@@ -10,7 +10,7 @@ use crate::cli::Context;
 use crate::cli::out::LogFormat;
 use crate::cli::problem::Problem;
 use crate::gate::sentence;
-use crate::service::{Desk, Here, Identity, LISTEN, notify_faults};
+use crate::service::{Desk, Folders, Here, Hooks, Identity, LISTEN, Repository, notify_faults};
 use crate::world::tls::files::Files;
 
 /// Run the server: schedules, queue, API and web page
@@ -57,7 +57,19 @@ pub(crate) fn serve(context: &Context, options: &ServeOptions) -> Result<u8, Pro
     for fault in notify_faults(&project.config().server.notify, &project.schedules().unwrap_or_default()) {
         context.out.always(&format!("{}: notifications: {fault}", context.out.words.yellow("warning")));
     }
-    let folders = Arc::new(Here(project.root().to_owned()));
+    let (folders, _following): (Arc<dyn Folders>, _) = match &project.config().server.project {
+        None => (Arc::new(Here(project.root().to_owned())), None),
+        Some(settings) => {
+            let unusable = |fault: crate::world::repository::Fault| Problem::Other(fault.told());
+            let repository =
+                Repository::open(&project, &context.place, &store, settings).map_err(unusable)?;
+            let following = repository.follow().map_err(|error| Problem::Other(error.to_string()))?;
+            if let Some(trouble) = repository.sync().trouble {
+                context.out.always(&format!("{}: {trouble}", context.out.words.yellow("warning")));
+            }
+            (Arc::new(repository), Some(following))
+        }
+    };
     let desk = Desk::open(project, context.place.clone(), store, folders)?;
     let identity = Identity::open(&desk)?;
     if !identity.has_anybody()? {
@@ -65,8 +77,11 @@ pub(crate) fn serve(context: &Context, options: &ServeOptions) -> Result<u8, Pro
             "nobody can sign in yet: `nlrun user add NAME --role admin` makes a user, `nlrun token add NAME --role admin` a token",
         );
     }
+    let hooks = Hooks::new(&desk).map_err(|why| Problem::usage(why, None))?;
+    let working = hooks.as_ref().map(Hooks::work).transpose();
+    let _working = working.map_err(|error| Problem::Other(error.to_string()))?;
     let ready = |address: &str| context.out.word(&format!("nlrun serves {address}"));
-    crate::server::serve(desk, identity, address, tls, ready, told_to_end())?;
+    crate::server::serve(desk, identity, hooks, address, tls, ready, told_to_end())?;
     Ok(0)
 }
 

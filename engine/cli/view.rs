@@ -88,7 +88,7 @@ impl Shower {
             bar: None,
             keep: false,
             mode: Mode::Apply,
-            lines: Lines::new(out.data, out.verbose, out.verbose > 0),
+            lines: Lines::new(out.data, out.verbose, out.verbose > 0).with_sections(out.sections),
             seen: Seen::default(),
             is_deaf: false,
             progress: Progress::default(),

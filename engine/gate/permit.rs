@@ -1,6 +1,7 @@
 //! The proof that the gate let an effect through, and the only way to the world.
 
 mod api;
+mod gitlab;
 mod k8s;
 mod probes;
 mod secrets;
@@ -274,6 +275,18 @@ impl<'a> Permit<'a> {
     /// Returns the world's files: the project on this machine.
     pub fn project(&self) -> &crate::world::project::Project {
         self.gate.world.project()
+    }
+
+    /// Does something with this machine's disk or programs that may take a while, on a thread of its own.
+    pub async fn on_disk<T: Send + 'static>(
+        &self,
+        what: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Failure> {
+        let work = tokio::task::spawn_blocking(what);
+        tokio::select! {
+            done = work => done.map_err(|error| broke(&error)),
+            () = self.gate.cancellation.token().cancelled() => Err(cancelled()),
+        }
     }
 
     /// Completes `sudo` with the host's password, where it has one.

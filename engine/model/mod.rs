@@ -10,6 +10,7 @@ pub mod effect;
 pub mod event;
 pub mod given;
 pub mod histogram;
+pub mod hook;
 pub mod inventory;
 pub mod k8s;
 pub mod nearest;

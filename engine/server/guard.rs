@@ -62,6 +62,8 @@ impl Gatehouse {
                 }
             }
         }
+        // Whoever calls this is none of those that the API is for, so its description does not have it.
+        actions.insert(("POST".to_owned(), "/hooks/gitlab".to_owned()), "hooks.receive".to_owned());
         Self { url, proxies, actions }
     }
 

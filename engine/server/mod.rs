@@ -7,6 +7,7 @@ mod caller;
 mod extract;
 mod guard;
 mod health;
+mod hooks;
 mod house;
 mod listen;
 mod log;
@@ -26,7 +27,7 @@ use axum::middleware::{from_fn, from_fn_with_state};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
-use crate::service::{Desk, Identity, ServiceError};
+use crate::service::{Desk, Hooks, Identity, ServiceError};
 use crate::world::tls::files::Files;
 
 pub use api::openapi;
@@ -37,6 +38,8 @@ pub(crate) use api::schedule_json;
 pub(crate) struct App {
     pub(crate) desk: Desk,
     pub(crate) identity: Identity,
+    /// Where events of GitLab go.
+    pub(crate) hooks: Option<Hooks>,
     pub(crate) house: Arc<guard::Gatehouse>,
     /// Turns true when the server ends, so that streams end with it.
     pub(crate) ending: watch::Receiver<bool>,
@@ -76,6 +79,7 @@ impl App {
     fn new(
         desk: Desk,
         identity: Identity,
+        hooks: Option<Hooks>,
         own: &str,
         description: &utoipa::openapi::OpenApi,
         ending: watch::Receiver<bool>,
@@ -85,7 +89,7 @@ impl App {
         let url =
             url::Url::parse(url).or_else(|_| url::Url::parse(own)).expect("an address and a port are a URL");
         let house = guard::Gatehouse::new(url, settings.trusted_proxies.clone(), description);
-        Self { desk, identity, house: Arc::new(house), ending, streams: Streams::default() }
+        Self { desk, identity, hooks, house: Arc::new(house), ending, streams: Streams::default() }
     }
 
     /// Looks something up in the run log, off the threads that serve requests.
@@ -115,6 +119,7 @@ impl App {
 pub fn serve(
     desk: Desk,
     identity: Identity,
+    hooks: Option<Hooks>,
     listen: SocketAddr,
     tls: Option<Files>,
     ready: impl FnOnce(&str),
@@ -143,7 +148,7 @@ pub fn serve(
         ready(&own);
         let (end, ending) = watch::channel(false);
         let description = Arc::new(openapi());
-        let app = App::new(desk.clone(), identity, &own, &description, ending);
+        let app = App::new(desk.clone(), identity, hooks, &own, &description, ending);
         tokio::spawn(house::keep(app.clone()));
         if let Some(listen) = metrics_at {
             tokio::spawn(metrics::serve(TcpListener::bind(listen).await?, app.clone(), patience));

@@ -202,11 +202,14 @@ impl From<ServiceError> for Failure {
                 tracing::error!(error = detail, "a request failed");
                 Self::new(StatusCode::INSUFFICIENT_STORAGE, "full", detail)
             }
-            ServiceError::NoFolder { .. } => Self::new(StatusCode::SERVICE_UNAVAILABLE, "no-project", detail),
+            ServiceError::NoFolder { revision: Some(_), .. } => Self::invalid(detail),
+            ServiceError::NoFolder { revision: None, .. } => {
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, "no-project", detail)
+            }
             ServiceError::NotYours { .. } | ServiceError::PlansOnly { .. } => Self::forbidden(detail),
             ServiceError::Text(TextError::Path(_)) => Self::not_found(detail),
             ServiceError::Text(TextError::Changed(_)) => Self::conflict(detail),
-            ServiceError::Text(TextError::Refused(_)) => Self::forbidden(detail),
+            ServiceError::Text(TextError::Refused(_)) => Self::invalid(detail),
             ServiceError::Text(TextError::Check { found, .. }) => {
                 let errors = found.iter().filter_map(|one| serde_json::to_value(one).ok()).collect();
                 Self::invalid(detail).with(errors)

@@ -88,7 +88,8 @@ pub struct Stand {
 impl Desk {
     /// Opens the project as a run that is asked for now would get it.
     pub fn project_now(&self) -> Result<Project, ServiceError> {
-        let folder = self.folders().folder(None).map_err(|reason| ServiceError::NoFolder { reason })?;
+        let none = |reason| ServiceError::NoFolder { revision: None, reason };
+        let folder = self.folders().folder(None).map_err(none)?;
         Ok(Project::find(&folder.path)?)
     }
 

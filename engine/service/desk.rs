@@ -104,10 +104,12 @@ impl Desk {
     ) -> Result<Self, ServiceError> {
         let dispatcher = Dispatcher::new(&store, folders.clone(), project.config().server.allowance())?;
         let in_force = InForce::default();
-        let schedules = in_force.clone();
+        let (schedules, followed) = (in_force.clone(), folders.clone());
         let veto: Veto = Box::new(move |order| {
             let schedules = schedules.read().clone();
-            scheduler::veto(&schedules, order, clock::now())
+            let now = clock::now();
+            let stale = || followed.repository()?.stale(scheduler::sync_limits(&schedules, order), now);
+            scheduler::veto(&schedules, order, now).or_else(stale)
         });
         Ok(Self(Arc::new(Inner {
             project,
@@ -205,8 +207,9 @@ impl Desk {
             let start = self.read::<_, ServiceError>(|reader| super::start_of(reader, plan))?;
             order.runbook = start.runbook;
             order.params.clear();
-        } else if order.revision.is_none() {
-            order.runbook = self.0.project.runbook(&order.runbook, self.0.project.root())?;
+            order.revision = self.read::<_, ServiceError>(|reader| Ok(reader.commit(plan)?))?;
+        } else {
+            order.runbook = self.runbook_at(&order.runbook, order.revision.as_deref())?;
         }
         self.may_run(&order.runbook, caller)?;
         if caller.plans_only && order.mode != Mode::Plan {
@@ -221,6 +224,20 @@ impl Desk {
             Some((false, why)) => Ok((order, Some(why))),
             None => Ok((order, None)),
         }
+    }
+
+    /// Finds a runbook in the project as it is at a revision; returns its path.
+    ///
+    /// A revision that is not here yet is fetched.
+    fn runbook_at(&self, name: &str, revision: Option<&str>) -> Result<String, ServiceError> {
+        let unusable =
+            |reason: String| ServiceError::NoFolder { revision: revision.map(str::to_owned), reason };
+        if let (Some(repository), Some(revision)) = (self.0.folders.repository(), revision) {
+            repository.bring(revision).map_err(unusable)?;
+        }
+        let folder = self.0.folders.folder(revision).map_err(unusable)?;
+        let project = Project::find(&folder.path)?;
+        Ok(project.runbook(name, project.root())?)
     }
 
     /// Refuses somebody whose runbooks do not include this one; what their role allows is asked elsewhere.

@@ -14,15 +14,14 @@ use parking_lot::Mutex;
 
 use crate::model::diagnostic::Diagnostic;
 use crate::model::order::{DEFAULT_QUEUE, Order};
-use crate::model::run::{Mode, RunId, Status};
+use crate::model::run::{Mode, RunId, Status, Trigger};
 use crate::model::runbook::Header;
 use crate::model::schedule::{Limits, Started, Wait, Waiting, admit};
 use crate::runner::executor::Ending;
 use crate::runner::{header, language};
-use crate::service::edit::save_in;
 use crate::service::execute::give_up;
 use crate::service::live::ended;
-use crate::service::{Change, Kept, Project, ServiceError, TextError, sweep};
+use crate::service::{Project, Repository, ServiceError, sweep};
 use crate::store::{InQueue, Reader, Store, StoreError};
 use crate::world::{clock, process};
 
@@ -38,6 +37,17 @@ pub struct Folder {
     pub path: PathBuf,
     /// The commit that it holds exactly; none for a folder that people work in.
     pub commit: Option<String>,
+    /// Whether the followed branch has that commit: what is only elsewhere is planned, and not applied.
+    pub is_followed: bool,
+    /// What is wrong with its signature, where one is demanded.
+    pub unsigned: Option<String>,
+}
+
+impl Folder {
+    /// A folder in which a run goes on that has begun: what goes for beginnings was decided then.
+    fn again(path: PathBuf) -> Self {
+        Self { path, commit: None, is_followed: true, unsigned: None }
+    }
 }
 
 /// Where the project's commits are.
@@ -45,10 +55,9 @@ pub trait Folders: Send + Sync {
     /// Returns the folder of a branch, tag or commit as it is now, or the reason why there is none.
     fn folder(&self, revision: Option<&str>) -> Result<Folder, String>;
 
-    /// Keeps a change that somebody made in the web page; it has been checked.
-    fn save(&self, change: &Change) -> Result<Kept, TextError> {
-        let _ = change;
-        Err(TextError::Refused("nothing here takes changes".to_owned()))
+    /// Returns the repository behind it, where there is one.
+    fn repository(&self) -> Option<&Repository> {
+        None
     }
 }
 
@@ -58,16 +67,33 @@ pub struct Here(pub PathBuf);
 impl Folders for Here {
     fn folder(&self, revision: Option<&str>) -> Result<Folder, String> {
         match revision {
-            None => Ok(Folder { path: self.0.clone(), commit: None }),
+            None => Ok(Folder { path: self.0.clone(), commit: None, is_followed: true, unsigned: None }),
             Some(revision) => Err(format!(
                 "`{revision}` cannot be run: the server runs a plain folder; with `server.project` it follows a repository"
             )),
         }
     }
+}
 
-    fn save(&self, change: &Change) -> Result<Kept, TextError> {
-        save_in(&self.0, change)
+/// Refuses to apply what is not on the followed branch.
+///
+/// A merge request's plan may be applied: who asked for it has shown that they may, and it does what everybody has seen.
+fn reviewed(folder: Folder, order: &Order) -> Result<Folder, String> {
+    let is_of_merge_request =
+        order.plan.is_some() && matches!(order.trigger, Trigger::Webhook { merge_request: Some(_), .. });
+    if folder.is_followed || order.mode == Mode::Plan {
+        return Ok(folder);
     }
+    if is_of_merge_request {
+        return match folder.unsigned {
+            Some(why) => Err(why),
+            None => Ok(folder),
+        };
+    }
+    let revision = order.revision.as_deref().unwrap_or_default();
+    Err(format!(
+        "`{revision}` can be planned only, for it is not on the branch that the server follows; merge it, or ask for a plan"
+    ))
 }
 
 /// What a server allows its runs.
@@ -169,7 +195,10 @@ impl Dispatcher {
             };
             let folder = match reason {
                 Some(reason) => Err(reason),
-                None => self.folders.folder(one.order.revision.as_deref()),
+                None => self
+                    .folders
+                    .folder(one.order.revision.as_deref())
+                    .and_then(|folder| reviewed(folder, &one.order)),
             };
             match folder {
                 Ok(folder) => waiting.push((self.waiting(&one, &folder.path), one, folder)),
@@ -273,7 +302,7 @@ impl Dispatcher {
         for (option, addresses) in [("--done", done), ("--again", again)] {
             words.extend(addresses.iter().flat_map(|address| [option.as_ref(), OsStr::new(address)]));
         }
-        let child = self.start(run, &Folder { path, commit: None }, &words)?;
+        let child = self.start(run, &Folder::again(path), &words)?;
         let queue = order.map_or_else(|| DEFAULT_QUEUE.to_owned(), |order| order.queue);
         let started = Started { queue, overlap_key: String::new(), catch_up: false, locks: Vec::new() };
         self.spawned.lock().insert(run, Spawned { child, started });
@@ -382,7 +411,7 @@ impl Dispatcher {
                 );
                 match path {
                     Ok(path) => {
-                        let child = self.start(one.run, &Folder { path, commit: None }, &[])?;
+                        let child = self.start(one.run, &Folder::again(path), &[])?;
                         self.spawned.lock().insert(one.run, Spawned { child, started: self.started(one) });
                         return Ok(());
                     }

@@ -1,13 +1,18 @@
 //! Files of the project as people edit them in the web page: listed, read, checked as they are typed, saved.
+//!
+//! In a folder that people work in, what is saved is in force at once. Where the server follows a repository, it becomes a commit on a
+//! branch (`repository/edit.rs`), and a merge request where GitLab is configured.
 
 use std::io;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
+use parking_lot::Mutex;
 use serde::Serialize;
 
 use crate::model::diagnostic::Diagnostic;
-use crate::model::schedule;
+use crate::model::role::Caller;
+use crate::model::{hook, schedule};
 use crate::runner::sources::{Disk, SourceError, Sources};
 use crate::service::prepare::check_all;
 use crate::service::{Desk, Project, ServiceError};
@@ -15,12 +20,12 @@ use crate::store::sha256;
 use crate::world::files;
 
 /// The folders of a project that people edit here.
-const FOLDERS: [&str; 5] = ["runbooks", "lib", "schedules", "calendars", "inventory"];
+const FOLDERS: [&str; 6] = ["runbooks", "lib", "schedules", "calendars", "triggers", "inventory"];
 /// Endings of files that are text.
 const ENDINGS: [&str; 12] =
     ["rhai", "yaml", "yml", "j2", "ics", "ini", "conf", "txt", "md", "json", "toml", "sh"];
-/// The largest file that is edited, in bytes.
-const LARGEST: u64 = 1 << 20;
+/// The largest file that is edited, in bytes: half of a request's body, for JSON makes some characters longer.
+const LARGEST: u64 = 512 << 10;
 /// The most files that are listed.
 const MOST: usize = 5000;
 
@@ -33,6 +38,9 @@ pub struct Text {
     pub text: String,
     /// Its SHA-256 (hex); empty for a file that is not there yet.
     pub hash: String,
+    /// The branch that it was read from, where it is not the one that is in force.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub branch: Option<String>,
 }
 
 /// What is to be saved.
@@ -40,25 +48,33 @@ pub struct Text {
 pub struct Change {
     /// The path in the project, checked by [`Desk::save_text`].
     pub path: String,
-    /// The new text.
-    pub text: String,
+    /// The new text; nothing to delete the file.
+    pub text: Option<String>,
     /// The SHA-256 of what it was made from; empty for a new file.
     pub before: String,
     /// Who saves it.
     pub who: String,
     /// Why, in words; may be empty.
     pub message: String,
+    /// The branch of the repository that gets it; by default one that is this person's and this file's own.
+    pub branch: Option<String>,
 }
 
 /// What became of a change.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Kept {
-    /// The SHA-256 of the file now.
+    /// The SHA-256 of the file now; empty for one that was deleted.
     pub hash: String,
     /// Where it is, in words: in the folder, or on a branch.
     pub place: String,
     /// What to look at next, such as a merge request.
     pub link: Option<String>,
+    /// The branch, where it became a commit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub branch: Option<String>,
+    /// The commit; the one that was there before where nothing has changed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub commit: Option<String>,
 }
 
 /// Why a file cannot be edited.
@@ -78,8 +94,8 @@ pub enum TextError {
         /// What it found.
         found: Vec<Diagnostic>,
     },
-    /// The project is not one that can be edited.
-    #[error("this project cannot be edited here: {0}")]
+    /// It cannot be made, for what the sentence says.
+    #[error("this cannot be edited here: {0}")]
     Refused(String),
     /// The file system says no.
     #[error("`{path}`: {source}")]
@@ -127,8 +143,14 @@ impl Desk {
     }
 
     /// Reads a file to edit it; of one that is not there the text is empty.
-    pub fn text_of(&self, path: &str) -> Result<Text, ServiceError> {
-        read(&self.project_now()?, path)
+    ///
+    /// Where somebody has an edit of it that is not merged yet, they get that; everybody else gets what is in force, or the named branch's.
+    pub fn text_of(&self, path: &str, branch: Option<&str>, who: &str) -> Result<Text, ServiceError> {
+        checked(path)?;
+        match self.folders().repository() {
+            Some(repository) => Ok(repository.text_of(path, branch, who)?),
+            None => Ok(read(&self.project_now()?, path)?),
+        }
     }
 
     /// Checks a file of the project as somebody is typing it, with everything that it imports.
@@ -139,28 +161,65 @@ impl Desk {
     }
 
     /// Saves a file that passes the check and that nobody else has changed meanwhile.
-    pub fn save_text(&self, change: &Change) -> Result<Kept, ServiceError> {
+    ///
+    /// Who may run some runbooks only, may edit those only.
+    pub fn save_text(&self, change: &Change, caller: &Caller) -> Result<Kept, ServiceError> {
         checked(&change.path)?;
-        if change.text.len() as u64 > LARGEST {
-            return Err(TextError::Refused(format!("a file has at most {LARGEST} bytes")).into());
+        self.may_run(&change.path, caller)?;
+        if let Some(text) = &change.text {
+            if text.len() as u64 > LARGEST {
+                return Err(TextError::Refused(format!("a file has at most {LARGEST} bytes")).into());
+            }
+            let found = look_over(self, &self.project_now()?, &change.path, text)?;
+            if found.iter().any(Diagnostic::is_error) {
+                return Err(TextError::Check { path: change.path.clone(), found }.into());
+            }
         }
-        let project = self.project_now()?;
-        let found = look_over(self, &project, &change.path, &change.text)?;
-        if found.iter().any(Diagnostic::is_error) {
-            return Err(TextError::Check { path: change.path.clone(), found }.into());
+        let Some(repository) = self.folders().repository() else {
+            return Ok(save_in(self.project_now()?.root(), change)?);
+        };
+        let mut saved = repository.save(change)?;
+        let target = &repository.settings().branch;
+        let Some(branch) = saved.branch.as_ref().filter(|branch| *branch != target) else { return Ok(saved) };
+        let title = change.message.lines().map(str::trim).find(|line| !line.is_empty());
+        let title = title.map_or_else(|| format!("Edit {}", change.path), str::to_owned);
+        match super::hooks::merge_request(self, branch, target, &title) {
+            Some(Ok(url)) => saved.link = Some(url),
+            // The commit is there; the merge request is opened with the next edit, or by hand.
+            Some(Err(failure)) => tracing::warn!("no merge request was opened: {}", failure.message),
+            None => {}
         }
-        if read(&project, &change.path)?.hash != change.before {
-            return Err(TextError::Changed(change.path.clone()).into());
-        }
-        Ok(self.folders().save(change)?)
+        Ok(saved)
     }
 }
 
+/// Returns the SHA-256 of a text as editors name it: that of a file which is not there is empty.
+pub(super) fn hash_of(bytes: Option<&[u8]>) -> String {
+    bytes.map(sha256).unwrap_or_default()
+}
+
+/// Held while a folder is changed: of two who save one file at once, the second one is told.
+static TURN: Mutex<()> = Mutex::new(());
+
 /// Writes a change into a folder that people work in, whole or not at all.
-pub(super) fn save_in(root: &Path, change: &Change) -> Result<Kept, TextError> {
+fn save_in(root: &Path, change: &Change) -> Result<Kept, TextError> {
+    let _turn = TURN.lock();
     let file = |source| TextError::File { path: change.path.clone(), source };
-    let path = root.join(&change.path);
-    if let Some(folder) = path.parent() {
+    if change.branch.is_some() {
+        return Err(TextError::Refused("the server runs a plain folder, which has no branches".to_owned()));
+    }
+    let path = inside(root, &change.path)?;
+    let there = read_in(root, &change.path)?;
+    if hash_of(there.as_deref().map(str::as_bytes)) != change.before {
+        return Err(TextError::Changed(change.path.clone()));
+    }
+    let Some(text) = &change.text else {
+        if there.is_some() {
+            std::fs::remove_file(&path).map_err(file)?;
+        }
+        return Ok(saved_here(String::new()));
+    };
+    if let Some(folder) = root.join(&change.path).parent() {
         std::fs::create_dir_all(folder).map_err(file)?;
     }
     let path = inside(root, &change.path)?;
@@ -168,8 +227,12 @@ pub(super) fn save_in(root: &Path, change: &Change) -> Result<Kept, TextError> {
         use std::os::unix::fs::PermissionsExt as _;
         about.permissions().mode() & 0o777
     });
-    files::replace(&path, change.text.as_bytes(), mode).map_err(file)?;
-    Ok(Kept { hash: sha256(change.text.as_bytes()), place: "the project's folder".to_owned(), link: None })
+    files::replace(&path, text.as_bytes(), mode).map_err(file)?;
+    Ok(saved_here(sha256(text.as_bytes())))
+}
+
+fn saved_here(hash: String) -> Kept {
+    Kept { hash, place: "the project's folder".to_owned(), link: None, branch: None, commit: None }
 }
 
 fn look_over(
@@ -180,11 +243,12 @@ fn look_over(
 ) -> Result<Vec<Diagnostic>, ServiceError> {
     if !path.ends_with(".rhai") {
         let stem = Path::new(path).file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
-        return Ok(if path.starts_with("schedules/") {
-            schedule::read(text, path, stem).err().unwrap_or_default()
-        } else {
-            Vec::new()
-        });
+        let found = match path.split('/').next() {
+            Some("schedules") => schedule::read(text, path, stem).err(),
+            Some("triggers") => hook::read(text, path, stem).err(),
+            _ => None,
+        };
+        return Ok(found.unwrap_or_default());
     }
     let (inventory, _) = project.load_inventory(None, project.root())?;
     let secrets = project.secrets(desk.place()).all_names().unwrap_or_default();
@@ -241,22 +305,23 @@ fn inside(root: &Path, path: &str) -> Result<PathBuf, TextError> {
     if real.starts_with(&root) && !real.is_dir() { Ok(real) } else { Err(wrong()) }
 }
 
-fn read(project: &Project, path: &str) -> Result<Text, ServiceError> {
-    checked(path)?;
-    let place = inside(project.root(), path)?;
+fn read(project: &Project, path: &str) -> Result<Text, TextError> {
+    let text = read_in(project.root(), path)?;
+    let hash = hash_of(text.as_deref().map(str::as_bytes));
+    Ok(Text { path: path.to_owned(), text: text.unwrap_or_default(), hash, branch: None })
+}
+
+fn read_in(root: &Path, path: &str) -> Result<Option<String>, TextError> {
+    let place = inside(root, path)?;
     let file = |source| TextError::File { path: path.to_owned(), source };
-    let about = match std::fs::metadata(&place) {
-        Ok(about) => about,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            return Ok(Text { path: path.to_owned(), text: String::new(), hash: String::new() });
+    match std::fs::metadata(&place) {
+        Ok(about) if about.len() > LARGEST => {
+            Err(TextError::Refused(format!("`{path}` has more than {LARGEST} bytes")))
         }
-        Err(error) => return Err(file(error).into()),
-    };
-    if about.len() > LARGEST {
-        return Err(TextError::Refused(format!("`{path}` has more than {LARGEST} bytes")).into());
+        Ok(_) => std::fs::read_to_string(&place).map(Some).map_err(file),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(file(error)),
     }
-    let text = std::fs::read_to_string(&place).map_err(file)?;
-    Ok(Text { path: path.to_owned(), hash: sha256(text.as_bytes()), text })
 }
 
 #[cfg(test)]
@@ -298,17 +363,27 @@ mod tests {
             .unwrap();
         let change = |path: &str| Change {
             path: path.to_owned(),
-            text: "1".to_owned(),
+            text: Some("1".to_owned()),
             before: String::new(),
             who: "me".to_owned(),
             message: String::new(),
+            branch: None,
         };
         for path in ["lib/out/a.rhai", "lib/new.rhai"] {
             assert!(matches!(save_in(root.path(), &change(path)), Err(TextError::Path(_))), "{path}");
         }
         assert_eq!(std::fs::read_dir(outside.path()).unwrap().count(), 0);
+        let file = root.path().join("lib/deep/a.rhai");
         let saved = save_in(root.path(), &change("lib/deep/a.rhai")).unwrap();
-        assert_eq!(saved.hash, sha256(b"1"));
-        assert_eq!(std::fs::read_to_string(root.path().join("lib/deep/a.rhai")).unwrap(), "1");
+        assert_eq!(
+            (saved.hash.as_str(), std::fs::read_to_string(&file).unwrap().as_str()),
+            (&*sha256(b"1"), "1")
+        );
+        // It is there by now, and another one than the author thinks.
+        let again = save_in(root.path(), &change("lib/deep/a.rhai"));
+        assert!(matches!(again, Err(TextError::Changed(_))), "{again:?}");
+        save_in(root.path(), &Change { text: None, before: saved.hash, ..change("lib/deep/a.rhai") })
+            .unwrap();
+        assert!(!file.exists());
     }
 }

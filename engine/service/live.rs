@@ -195,6 +195,10 @@ impl Project {
             Files::new(self.root()).with(prepared.given.clone()),
             Arc::new(ssh_config),
             place.person.clone(),
+        )
+        .with_gitlab(
+            self.config().gitlab.clone(),
+            crate::world::secrets::Place::new(self.root(), place.variables.iter().cloned()),
         );
         let Prepared { entry, sources, header, params, inventory, grants, allow, .. } = prepared;
         let authority =

@@ -30,6 +30,8 @@ pub struct Config {
     pub ssh_config: Option<PathBuf>,
     /// Kubernetes clusters, by the names that runbooks use.
     pub clusters: BTreeMap<String, k8s::Config>,
+    /// Where GitLab is, and who asks it.
+    pub gitlab: Option<crate::world::gitlab::Config>,
     /// Where secrets come from.
     pub secrets: secrets::Config,
     /// What `nlrun db prune` keeps.

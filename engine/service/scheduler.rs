@@ -16,7 +16,7 @@ use crate::model::given::Given;
 use crate::model::order::Order;
 use crate::model::run::{RunId, Trigger};
 use crate::model::schedule::clock::{Reading, Step, step};
-use crate::model::schedule::{Cursor, Decision, Queued, Schedule, blocked, decide};
+use crate::model::schedule::{Cursor, Decision, Queued, Schedule, StaleSync, blocked, decide};
 use crate::service::dispatch::Folders;
 use crate::service::execute::give_up;
 use crate::service::schedules::Schedules;
@@ -288,6 +288,13 @@ pub fn veto(schedules: &Schedules, order: &Order, now: Timestamp) -> Option<Stri
     let found = schedules.definitions.iter().find(|definition| definition.schedule.id == *schedule)?;
     let (reason, _) = blocked(&found.schedule, now, &schedules.calendars)?;
     Some(format!("while it waited its time passed: {reason}"))
+}
+
+/// Returns how old the project may be for a run of a schedule, and what happens when it is older.
+pub fn sync_limits(schedules: &Schedules, order: &Order) -> Option<(Option<Duration>, StaleSync)> {
+    let Trigger::Schedule { schedule, .. } = &order.trigger else { return None };
+    let found = schedules.definitions.iter().find(|definition| definition.schedule.id == *schedule)?;
+    Some((found.schedule.max_sync_age, found.schedule.stale_sync))
 }
 
 /// Returns what keeps a person's run of a runbook: a schedule of it whose calendars are `hard`.

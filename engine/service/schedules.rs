@@ -132,7 +132,11 @@ impl Project {
     }
 
     /// Reads the files of a folder of the project with these endings, by name; without the folder there are none.
-    fn files(&self, folder: &str, endings: &[&str]) -> Result<Vec<(String, String)>, ServiceError> {
+    pub(super) fn files(
+        &self,
+        folder: &str,
+        endings: &[&str],
+    ) -> Result<Vec<(String, String)>, ServiceError> {
         let read = |path: &Path| {
             let path = path.to_owned();
             move |source| ServiceError::from(ProjectError::Read { path, source })

@@ -114,6 +114,22 @@ pub struct Trouble {
 }
 
 impl Project {
+    /// Reads a secret for the server itself, as its source gives it now.
+    pub(crate) fn secret_now(&self, place: &Place, name: &SecretName) -> Result<Secret, String> {
+        let secrets = self.secrets(place);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.map_err(|error| error.to_string())?;
+        let fetched = runtime.block_on(async {
+            let fetched = secrets.fetch(name).await;
+            secrets.close().await;
+            fetched
+        });
+        fetched.map(|fetched| fetched.secret).map_err(|error| match error.hint() {
+            Some(hint) => format!("{}; {hint}", sentence(&error)),
+            None => sentence(&error),
+        })
+    }
+
     /// Returns every name that can be listed, and whether it has a value as far as that can be told.
     pub fn list_secrets(&self, place: &Place) -> Vec<(String, Presence)> {
         let secrets = self.secrets(place);

@@ -10,10 +10,8 @@ use crate::model::duration;
 use crate::model::network::Network;
 use crate::model::role::Role;
 use crate::model::schedule::Limits;
-use crate::service::identity::settings::{
-    GitLabSettings, Lifetimes, OidcSettings, Requests, RoleGrants, TlsFiles,
-};
-use crate::service::{Allowance, parse_size};
+use crate::service::identity::settings::{Lifetimes, OidcSettings, Requests, RoleGrants, TlsFiles};
+use crate::service::{Allowance, GitLabSettings, ProjectSettings, parse_size};
 
 /// Where the server listens when nothing is said: only this machine reaches it.
 pub const LISTEN: &str = "127.0.0.1:7766";
@@ -32,6 +30,8 @@ pub struct Settings {
     pub locks: BTreeMap<String, usize>,
     /// What one run may use.
     pub limits: RunLimits,
+    /// The repository that the server follows; without one it runs the folder that it was started in.
+    pub project: Option<ProjectSettings>,
     /// Who is told what needs somebody.
     pub notify: crate::world::notify::config::Config,
     /// Who may read `/metrics`, and where.
@@ -50,7 +50,7 @@ pub struct Settings {
     pub roles: BTreeMap<Role, RoleGrants>,
     /// An OpenID Connect provider that people sign in at.
     pub oidc: Option<OidcSettings>,
-    /// GitLab.
+    /// GitLab: whose pipelines come in, whose webhooks are taken, and who may order what in a merge request.
     pub gitlab: GitLabSettings,
 }
 

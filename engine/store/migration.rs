@@ -6,12 +6,14 @@ use rusqlite::{Connection, TransactionBehavior};
 
 use crate::store::{StoreError, sqlite};
 
-/// Each entry is applied once, in order, in a transaction of its own; entries are never edited after a release.
+/// Each entry is applied once, in order, in a transaction of its own; entries are never edited after a release. A new one goes to the end,
+/// or a database that has the others would not get it.
 const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0001.sql"),
     include_str!("migrations/0002.sql"),
     include_str!("migrations/0003.sql"),
     include_str!("migrations/0004.sql"),
+    include_str!("migrations/0005.sql"),
     include_str!("migrations/0006.sql"),
     include_str!("migrations/0007.sql"),
 ];
@@ -64,6 +66,34 @@ mod tests {
         let tables: i64 =
             connection.query_row("SELECT count(*) FROM sqlite_schema", [], |r| r.get(0)).unwrap();
         assert_eq!(tables, 0);
+    }
+
+    #[test]
+    fn a_database_of_any_version_becomes_what_a_new_one_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let schema = |connection: &Connection| -> Vec<(String, Option<String>)> {
+            let mut statement =
+                connection.prepare("SELECT name, sql FROM sqlite_schema ORDER BY name").unwrap();
+            statement
+                .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))
+                .unwrap()
+                .map(Result::unwrap)
+                .collect()
+        };
+        let of = |version: usize| {
+            let file = dir.path().join(format!("{version}.db"));
+            let mut connection = Connection::open(&file).unwrap();
+            for sql in &MIGRATIONS[..version] {
+                connection.execute_batch(sql).unwrap();
+            }
+            connection.pragma_update(None, "user_version", version as i64).unwrap();
+            migrate(&mut connection, &file).unwrap();
+            schema(&connection)
+        };
+        let new = of(0);
+        for version in 1..=MIGRATIONS.len() {
+            assert_eq!(of(version), new, "{version}");
+        }
     }
 
     #[test]

@@ -142,6 +142,26 @@ impl Reader {
         Ok(self.of_queue(run, "commit_id")?.flatten())
     }
 
+    /// Lists the folders of runs that are not over, or can go on.
+    pub fn folders_in_use(&self) -> Result<Vec<String>, StoreError> {
+        self.texts_of(
+            "SELECT DISTINCT q.folder FROM queue q JOIN runs r ON r.id = q.run
+             WHERE q.folder IS NOT NULL AND r.status IN ('queued', 'running', 'interrupted', 'in_doubt')",
+        )
+    }
+
+    /// Lists the commits that runs of this log have used.
+    pub fn commits_known(&self) -> Result<Vec<String>, StoreError> {
+        self.texts_of("SELECT DISTINCT commit_id FROM queue WHERE commit_id IS NOT NULL")
+    }
+
+    fn texts_of(&self, query: &str) -> Result<Vec<String>, StoreError> {
+        let fail = sqlite(&self.file);
+        let mut statement = self.connection.prepare_cached(query).map_err(&fail)?;
+        let rows = statement.query_map([], |row| row.get(0)).map_err(&fail)?;
+        rows.map(|row| row.map_err(&fail)).collect()
+    }
+
     /// Returns how often a process was started for a run.
     pub fn attempts(&self, run: RunId) -> Result<u32, StoreError> {
         Ok(self.of_queue(run, "attempts")?.unwrap_or(0))

@@ -8,6 +8,7 @@ pub mod editor;
 pub mod endpoint;
 pub mod files;
 pub mod git;
+pub mod gitlab;
 pub mod host;
 pub mod http;
 pub mod inventory;
@@ -19,6 +20,7 @@ pub mod notify;
 pub mod ping;
 pub mod process;
 pub mod project;
+pub mod repository;
 pub mod secrets;
 pub mod shell;
 pub mod ssh;
@@ -46,6 +48,7 @@ pub struct World {
     project: Project,
     ssh_config: Arc<SshConfig>,
     person: Person,
+    gitlab: Option<(gitlab::Config, secrets::Place)>,
 }
 
 impl World {
@@ -58,7 +61,18 @@ impl World {
         ssh_config: Arc<SshConfig>,
         person: Person,
     ) -> Self {
-        Self { hosts, http: Http::default(), k8s, secrets, project, ssh_config, person }
+        Self { hosts, http: Http::default(), k8s, secrets, project, ssh_config, person, gitlab: None }
+    }
+
+    /// Adds a GitLab; its files are looked for in a place.
+    #[must_use]
+    pub fn with_gitlab(self, config: Option<gitlab::Config>, place: secrets::Place) -> Self {
+        Self { gitlab: config.map(|config| (config, place)), ..self }
+    }
+
+    /// Returns the GitLab, where one is configured.
+    pub fn gitlab(&self) -> Option<(&gitlab::Config, &secrets::Place)> {
+        self.gitlab.as_ref().map(|(config, place)| (config, place))
     }
 
     /// Returns the pool of connections.

@@ -4,7 +4,11 @@
 
 mod api;
 mod clients;
+mod edits;
 mod full;
+mod git;
+mod hooks;
+mod hostile;
 mod identity;
 mod identity_oidc;
 mod identity_tls;
@@ -15,5 +19,6 @@ mod page;
 mod prometheus;
 mod queue;
 mod remote;
+mod rights;
 mod schedule;
 mod storm;

@@ -310,13 +310,15 @@ fn a_plan_made_there_is_applied_there_and_nowhere_else() {
     let pair = Pair::start();
     let path = pair.project.path("written").display().to_string();
     let set = format!("path={path}");
-    let report = ["--junit", "junit.xml"];
+    let report = ["--junit", "junit.xml", "--dotenv", "nlrun.env"];
     pair.args(&["plan", "write", "--set", &set, "-o", "plan.json"]).success();
     assert!(!pair.project.path("written").exists());
-    let applied = pair.args(&["apply", "plan.json", report[0], report[1]]).success();
+    let applied = pair.args(&[&["apply", "plan.json"][..], &report].concat()).success();
     assert!(applied.stdout.contains("changed"), "{applied:?}");
     assert_eq!(pair.project.read("written"), "text\n");
     let xml = pair.elsewhere.read("junit.xml");
+    let told = pair.elsewhere.read("nlrun.env");
+    assert!(told.contains("NLRUN_RUN=2\n") && told.contains("NLRUN_STATUS=done\n"), "{told}");
     assert!(xml.contains("file.put") && xml.contains("failures=\"0\""), "{xml}");
     let again = pair.args(&["apply", "plan.json"]);
     assert!(again.code == 3 && again.stderr.contains("plan"), "{again:?}");

@@ -1,5 +1,6 @@
 //! `cert_sync` to programs with an API, against the lab's strict ones.
 
+mod gitlab;
 mod npm;
 mod pihole;
 mod proxmox;

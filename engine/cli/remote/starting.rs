@@ -17,7 +17,7 @@ use crate::cli::remote::follow::{Answers, PAUSE};
 use crate::cli::remote::is_left;
 use crate::cli::run::PENDING;
 use crate::cli::view::View;
-use crate::cli::{Context, junit};
+use crate::cli::{Context, dotenv, junit};
 use crate::model::plan::Plan;
 use crate::model::run::{Mode, RunId, Seq, Status};
 use crate::model::runbook::Given;
@@ -33,6 +33,7 @@ pub(crate) fn run(context: &Context, remote: &Remote, options: &RunOptions) -> R
     let body = body(context, &options.runbook, Mode::Apply, &options.remotely)?;
     let Some(run) = ask(context, remote, &body, &options.remotely)? else { return Ok(0) };
     let finished = follow(context, remote, run, Seq(0), options.yes, options.junit.as_deref(), Mode::Apply)?;
+    tell(context, remote, options.dotenv.as_deref(), finished.as_ref())?;
     Ok(finished.map_or(LEFT, |finished| finished.ending.status.exit_code()))
 }
 
@@ -40,6 +41,7 @@ pub(crate) fn plan(context: &Context, remote: &Remote, options: &PlanOptions) ->
     let body = body(context, &options.runbook, Mode::Plan, &options.remotely)?;
     let Some(run) = ask(context, remote, &body, &options.remotely)? else { return Ok(0) };
     let finished = follow(context, remote, run, Seq(0), false, options.junit.as_deref(), Mode::Plan)?;
+    tell(context, remote, options.dotenv.as_deref(), finished.as_ref())?;
     let Some(finished) = finished else { return Ok(LEFT) };
     let status = finished.ending.status;
     if status != Status::Done && status != Status::Partial {
@@ -89,7 +91,19 @@ pub(crate) fn apply(context: &Context, remote: &Remote, options: &ApplyOptions) 
     let body = json!({ "plan": planned });
     let Some(run) = ask(context, remote, &body, &options.remotely)? else { return Ok(0) };
     let finished = follow(context, remote, run, Seq(0), options.yes, options.junit.as_deref(), Mode::Apply)?;
+    tell(context, remote, options.dotenv.as_deref(), finished.as_ref())?;
     Ok(finished.map_or(LEFT, |finished| finished.ending.status.exit_code()))
+}
+
+/// Writes what later jobs of a pipeline get to know, when that is wanted; a run that is left behind tells them nothing.
+fn tell(
+    context: &Context,
+    remote: &Remote,
+    path: Option<&Path>,
+    finished: Option<&Finished>,
+) -> Result<(), Problem> {
+    let (Some(path), Some(finished)) = (path, finished) else { return Ok(()) };
+    dotenv::tell(context, path, finished, &remote.shown(finished.run)?.row().summary)
 }
 
 pub(crate) fn resume(context: &Context, remote: &Remote, options: &ResumeOptions) -> Result<u8, Problem> {

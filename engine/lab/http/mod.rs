@@ -1,5 +1,6 @@
 //! Programs with an HTTP API, as far as runbooks use them; each is strict where the real one is.
 
+pub mod gitlab;
 mod multipart;
 pub mod npm;
 pub mod pihole;

@@ -15,7 +15,7 @@ mod file;
 mod lint;
 mod policy;
 mod simulate;
-mod source;
+pub(in crate::model) mod source;
 pub mod when;
 pub mod zone;
 

@@ -10,7 +10,7 @@ use super::zone::ZoneError;
 
 /// A YAML text with the places of its values.
 #[derive(Debug, Clone)]
-pub(super) struct Source<'a> {
+pub(in crate::model) struct Source<'a> {
     text: &'a str,
     file: &'a str,
     root: Node,
@@ -18,7 +18,7 @@ pub(super) struct Source<'a> {
 
 impl<'a> Source<'a> {
     /// Reads a text; what is no YAML at all is an error.
-    pub(super) fn new(text: &'a str, file: &'a str) -> Result<Self, Diagnostic> {
+    pub(in crate::model) fn new(text: &'a str, file: &'a str) -> Result<Self, Diagnostic> {
         match yaml::parse(text, file, Booleans::Strict) {
             Ok(root) => Ok(Self { text, file, root }),
             Err(error) => Err(diagnostic(text, &error)),
@@ -26,12 +26,12 @@ impl<'a> Source<'a> {
     }
 
     /// Returns the tree.
-    pub(super) fn root(&self) -> &Node {
+    pub(in crate::model) fn root(&self) -> &Node {
         &self.root
     }
 
     /// Returns where a value stands: line and column, from 1; keys and indices lead to it, as far as they exist.
-    pub(super) fn place(&self, path: &[&str]) -> (usize, usize) {
+    pub(in crate::model) fn place(&self, path: &[&str]) -> (usize, usize) {
         let mut node = &self.root;
         let mut place = (node.line as usize, node.column as usize);
         for part in path {
@@ -61,7 +61,7 @@ impl<'a> Source<'a> {
     }
 
     /// Returns where the values of a mapping stand, by key.
-    pub(super) fn keys(&self, path: &[&str]) -> BTreeMap<String, (usize, usize)> {
+    pub(in crate::model) fn keys(&self, path: &[&str]) -> BTreeMap<String, (usize, usize)> {
         let mut node = &self.root;
         for part in path {
             let Content::Map(entries) = &node.content else { return BTreeMap::new() };
@@ -78,18 +78,23 @@ impl<'a> Source<'a> {
     }
 
     /// Makes an error about a value.
-    pub(super) fn error(&self, path: &[&str], code: &'static str, message: impl Into<String>) -> Diagnostic {
+    pub(in crate::model) fn error(
+        &self,
+        path: &[&str],
+        code: &'static str,
+        message: impl Into<String>,
+    ) -> Diagnostic {
         let (line, column) = self.place(path);
         Diagnostic::error(code, message).at(self.file, self.text, line, column, 1)
     }
 
     /// Makes an error of what the YAML reader says.
-    pub(super) fn yaml(&self, error: &yaml::Error) -> Diagnostic {
+    pub(in crate::model) fn yaml(&self, error: &yaml::Error) -> Diagnostic {
         diagnostic(self.text, error)
     }
 
     /// Makes an error about a cron entry, at the place inside of it.
-    pub(super) fn cron(&self, path: &[&str], error: &CronError) -> Diagnostic {
+    pub(in crate::model) fn cron(&self, path: &[&str], error: &CronError) -> Diagnostic {
         let (line, column) = self.place(path);
         let quoted = self
             .text
@@ -103,7 +108,7 @@ impl<'a> Source<'a> {
     }
 
     /// Makes an error about a time zone.
-    pub(super) fn zone(&self, path: &[&str], error: &ZoneError) -> Diagnostic {
+    pub(in crate::model) fn zone(&self, path: &[&str], error: &ZoneError) -> Diagnostic {
         let hint = match &error.near {
             Some(near) => format!("did you mean `{near}`?"),
             None => "write a name such as `Europe/Amsterdam` or `UTC`".to_owned(),

@@ -32,6 +32,8 @@ pub(crate) async fn list(_: Viewer, State(app): State<App>) -> Answer<Page<Strin
 pub(crate) struct Which {
     /// Its path in the project.
     path: String,
+    /// A branch of the repository; by default the caller's own for this file where it is not merged yet, and else the one in force.
+    branch: Option<String>,
 }
 
 /// Read a file
@@ -41,11 +43,11 @@ pub(crate) struct Which {
     params(Which),
     responses((status = 200, body = Object), (status = "default", body = Problem)))]
 pub(crate) async fn show(
-    _: Viewer,
+    AtLeast(caller): Viewer,
     State(app): State<App>,
-    Query(Which { path }): Query<Which>,
+    Query(Which { path, branch }): Query<Which>,
 ) -> Answer<Text> {
-    Ok(Json(app.look(move |desk| desk.text_of(&path)).await?))
+    Ok(Json(app.look(move |desk| desk.text_of(&path, branch.as_deref(), &caller.name())).await?))
 }
 
 /// What a file is to be.
@@ -63,19 +65,50 @@ pub(crate) struct NewText {
 
 /// Save a file
 ///
-/// It is checked first, and refused where the check finds errors or somebody else has saved it since.
+/// It is checked first, and refused where the check finds errors or somebody else has saved it since. Where the server follows a repository,
+/// it becomes a commit on a branch, pushed at once, and a merge request where GitLab is configured.
 #[utoipa::path(put, path = "/api/v1/file", tag = "files", request_body = NewText,
     params(Which),
     responses((status = 200, body = Object), (status = "default", body = Problem)))]
 pub(crate) async fn save(
     AtLeast(caller): Editor,
     State(app): State<App>,
-    Query(Which { path }): Query<Which>,
+    Query(Which { path, branch }): Query<Which>,
     Json(new): Json<NewText>,
 ) -> Answer<Kept> {
-    let change =
-        Change { path, text: new.text, before: new.before, who: caller.name(), message: new.message };
-    Ok(Json(app.look(move |desk| desk.save_text(&change)).await?))
+    let NewText { text, before, message } = new;
+    let change = Change { path, text: Some(text), before, who: caller.name(), message, branch };
+    Ok(Json(app.look(move |desk| desk.save_text(&change, &caller)).await?))
+}
+
+/// Which file is to go.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Gone {
+    /// Its path in the project.
+    path: String,
+    /// The hash of what it holds.
+    before: String,
+    /// Why, in words.
+    #[serde(default)]
+    message: String,
+    /// A branch of the repository; by default the caller's own for this file.
+    branch: Option<String>,
+}
+
+/// Delete a file
+///
+/// It goes as it comes: at once from a folder, by a commit on a branch from a repository.
+#[utoipa::path(delete, path = "/api/v1/file", tag = "files", params(Gone),
+    responses((status = 200, body = Object), (status = "default", body = Problem)))]
+pub(crate) async fn remove(
+    AtLeast(caller): Editor,
+    State(app): State<App>,
+    Query(Gone { path, before, message, branch }): Query<Gone>,
+) -> Answer<Kept> {
+    let change = Change { path, text: None, before, who: caller.name(), message, branch };
+    Ok(Json(app.look(move |desk| desk.save_text(&change, &caller)).await?))
 }
 
 /// What to check.

@@ -4,8 +4,10 @@ mod audit;
 mod detail;
 mod events;
 mod files;
+mod hooks;
 mod inventory;
 mod look;
+mod project;
 mod questions;
 mod queue;
 mod runbooks;
@@ -17,16 +19,17 @@ mod users;
 
 use std::sync::Arc;
 
+use axum::extract::DefaultBodyLimit;
 use axum::http::header;
 use axum::response::IntoResponse;
-use axum::routing::get;
+use axum::routing::{get, post};
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::server::extract::Json;
 use crate::server::problem::Failure;
-use crate::server::{App, health, metrics, reference};
+use crate::server::{App, health, hooks as webhook, metrics, reference};
 
 #[derive(OpenApi)]
 #[openapi(info(
@@ -48,7 +51,7 @@ fn described() -> OpenApiRouter<App> {
         .routes(routes!(look::replay))
         .routes(routes!(look::news))
         .routes(routes!(files::list))
-        .routes(routes!(files::show, files::save))
+        .routes(routes!(files::show, files::save, files::remove))
         .routes(routes!(files::check))
         .routes(routes!(files::words))
         .routes(routes!(questions::list))
@@ -79,6 +82,9 @@ fn described() -> OpenApiRouter<App> {
         .routes(routes!(tokens::list, tokens::create))
         .routes(routes!(tokens::remove))
         .routes(routes!(audit::list))
+        .routes(routes!(hooks::list))
+        .routes(routes!(project::show))
+        .routes(routes!(project::sync))
 }
 
 pub(crate) use schedules::json as schedule_json;
@@ -96,6 +102,7 @@ pub(crate) fn router(description: Arc<utoipa::openapi::OpenApi>) -> axum::Router
             "/openapi.json",
             get(move || async move { ([(header::CONTENT_TYPE, "application/json")], text.to_string()) }),
         )
+        .route("/hooks/gitlab", post(webhook::gitlab).layer(DefaultBodyLimit::max(webhook::LARGEST)))
         .merge(reference::router())
         .fallback(async || Failure::not_found("there is nothing at this address").into_response())
         .method_not_allowed_fallback(async || {

@@ -111,14 +111,6 @@ pub struct OidcRoles {
     pub map: BTreeMap<String, Role>,
 }
 
-/// GitLab.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct GitLabSettings {
-    /// Whose pipelines may come in with an ID token.
-    pub id_tokens: Option<IdTokenSettings>,
-}
-
 /// Which ID tokens of pipelines are accepted.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
