@@ -8,6 +8,7 @@ use std::fs::{File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::export::remove;
 use super::{Fault, Mirror};
@@ -40,7 +41,7 @@ impl Mirror {
         std::fs::create_dir_all(path).map_err(failed(path))?;
         let beside = path.with_extension("lock");
         let lock = File::create(&beside).map_err(failed(&beside))?;
-        match lock.try_lock() {
+        match alone(&lock) {
             Ok(()) => {
                 clear(path);
                 Self::tidy(commits);
@@ -87,6 +88,20 @@ impl Mirror {
         moved.map_err(|source| Fault::Write { path: self.path.clone(), source })?;
         self.init()
     }
+}
+
+/// Takes the lock alone, if nobody else has it for longer than a moment.
+///
+/// A process that any thread of this one starts has it, too, until it becomes another program.
+#[expect(clippy::disallowed_methods, reason = "nothing tells when another process becomes another program")]
+fn alone(lock: &File) -> Result<(), TryLockError> {
+    for _ in 0..20 {
+        match lock.try_lock() {
+            Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(5)),
+            other => return other,
+        }
+    }
+    lock.try_lock()
 }
 
 /// Removes what Git writes before it is whole: locks, and packs and objects under names for the time being.
