@@ -104,7 +104,7 @@ pub fn guard(os: Os, text: &str) -> Result<(), Unusable> {
             return Err(Unusable::Platform { wanted: os, found, line: number, text: short(bare) });
         }
     }
-    if is_printed && !has_end(os, text) {
+    if is_printed && !is_end(os, text) {
         return Err(Unusable::Truncated { end: end(os) });
     }
     Ok(())
@@ -112,7 +112,7 @@ pub fn guard(os: Os, text: &str) -> Result<(), Unusable> {
 
 /// Refuses two texts of which one was cut off, or which are two devices.
 pub fn guard_pair(os: Os, running: &str, intended: &str) -> Result<(), Unusable> {
-    let ends = (has_end(os, running), has_end(os, intended));
+    let ends = (is_end(os, running), is_end(os, intended));
     match ends {
         (false, true) if is_long(running) => {
             return Err(Unusable::OneEnded { which: "the running configuration", end: end(os) });
@@ -148,7 +148,8 @@ fn end(os: Os) -> &'static str {
     if os == Os::Asa { ": end" } else { "end" }
 }
 
-fn has_end(os: Os, text: &str) -> bool {
+/// Whether a text ends as a device ends its configuration.
+pub(super) fn is_end(os: Os, text: &str) -> bool {
     let last = text.lines().rev().map(str::trim).filter(|line| !line.is_empty() && *line != "!").take(3);
     last.into_iter().any(|line| match os {
         Os::Asa => line == ": end" || line.starts_with("Cryptochecksum:"),

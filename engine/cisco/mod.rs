@@ -7,6 +7,7 @@
 //! What a line means on a platform is data: `facts/*.facts`, explained in [`facts`].
 
 mod compare;
+mod console;
 mod device;
 mod diff;
 mod drift;
@@ -24,6 +25,7 @@ mod view;
 use std::fmt;
 use std::str::FromStr;
 
+pub use console::{Access, Console, Event, Faults, Machine};
 pub use device::{Device, Refusal};
 pub use diff::{Unclear, diff, invert};
 pub use drift::{Class, Drift, drift};

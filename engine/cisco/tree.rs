@@ -51,6 +51,17 @@ impl<'a> Node<'a> {
         }
     }
 
+    /// Returns it with texts of its own.
+    fn into_owned(self) -> Node<'static> {
+        Node {
+            head: Cow::Owned(self.head.into_owned()),
+            body: self.body.map(|body| Cow::Owned(body.into_owned())),
+            raw: Cow::Owned(self.raw.into_owned()),
+            indent: self.indent,
+            children: self.children.into_iter().map(Node::into_owned).collect(),
+        }
+    }
+
     /// Whether it is a comment or an empty line.
     pub fn is_trivia(&self) -> bool {
         self.head.is_empty()
@@ -58,6 +69,11 @@ impl<'a> Node<'a> {
 }
 
 impl<'a> Tree<'a> {
+    /// Returns it with texts of its own.
+    pub(super) fn into_owned(self) -> Tree<'static> {
+        Tree { os: self.os, nodes: self.nodes.into_iter().map(Node::into_owned).collect() }
+    }
+
     /// Reads a configuration. Every text is one: what is no configuration is what [`super::guard()`] is for.
     pub fn read(os: Os, text: &'a str) -> Self {
         let mut lines = Lines { os, rest: text };

@@ -95,8 +95,8 @@ fn base(text: &str) -> Result<url::Url, Problem> {
     if is_right { Ok(url) } else { Err(wrong()) }
 }
 
-/// Waits until a person or a supervisor wants the server to end.
-async fn told_to_end() {
+/// Waits until a person or a supervisor wants this process to end.
+pub(crate) async fn told_to_end() {
     let (Ok(mut interrupt), Ok(mut terminate)) =
         (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
     else {

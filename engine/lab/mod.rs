@@ -4,6 +4,7 @@
 mod appliances;
 mod authority;
 mod bao;
+pub mod cisco;
 mod folder;
 mod host;
 pub mod http;

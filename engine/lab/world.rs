@@ -435,7 +435,7 @@ async fn command(wanted: &Wanted, root: &Path, words: &[OsString]) -> Result<u8,
 }
 
 /// Makes a key.
-fn key_of_chance() -> PrivateKey {
+pub(super) fn key_of_chance() -> PrivateKey {
     let mut seed = [0; 32];
     // `ring` fails here only where the system has no source of randomness, and then no TLS works either.
     ring::rand::SystemRandom::new().fill(&mut seed).expect("the system has randomness");

@@ -1,6 +1,8 @@
 //! Configurations of Cisco devices: what commands a difference comes to, and what a device makes of them.
 
 mod command;
+mod console;
+mod device;
 mod generate;
 mod hazards;
 mod judgement;

@@ -65,7 +65,7 @@ impl<'a> Device<'a> {
         body: Option<&str>,
     ) -> Result<(), String> {
         let item = Item::command(scope, text);
-        if item.is_incomplete {
+        if item.is_incomplete || item.kind() == Kind::Absent {
             return Err("% Incomplete command: something must follow".to_owned());
         }
         if item.kind() == Kind::Dynamic {

@@ -66,6 +66,18 @@ impl<'a> Device<'a> {
         }
     }
 
+    /// Starts a device that outlives the text of its configuration.
+    pub fn owned(os: Os, running: &str) -> Device<'static> {
+        let mut tree = Tree::read(os, running).into_owned();
+        sections::split(&mut tree);
+        Device { tree, facts: Facts::of(os), ..Device::new(os, "") }
+    }
+
+    /// The word that a prompt has for the section that is open; nothing at the top.
+    pub(super) fn mode_word(&self) -> &'static str {
+        self.modes.last().map_or("", |mode| super::console::mode_word(self.facts.scope(mode.scope)))
+    }
+
     /// Learns from another configuration of the device which `no` forms it shows, where no rule says so.
     pub(super) fn expect(&mut self, other: &Tree<'_>) {
         fn negatives<'n>(nodes: &'n [Node<'_>], found: &mut HashSet<&'n str>) {
