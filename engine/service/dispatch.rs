@@ -127,6 +127,9 @@ pub struct Dispatcher {
     was_full: AtomicBool,
 }
 
+/// The headers that one round has looked at, by folder and runbook; none where a runbook cannot be read.
+type Headers = HashMap<PathBuf, HashMap<String, Option<Arc<Header>>>>;
+
 struct Spawned {
     child: Child,
     started: Started,
@@ -181,7 +184,9 @@ impl Dispatcher {
             (reader.queued(&[Status::Queued])?, reader.queued(&[Status::Running])?)
         };
         let mut spawned = self.spawned.lock();
-        let mut started: Vec<Started> = running.iter().map(|run| self.started(run)).collect();
+        // Thousands may wait for a few runbooks.
+        let mut known = Headers::new();
+        let mut started: Vec<Started> = running.iter().map(|run| self.started(run, &mut known)).collect();
         let is_running = |run: &RunId| running.iter().any(|other| other.run == *run);
         let beginning = spawned.iter().filter(|(run, _)| !is_running(run));
         started.extend(beginning.map(|(_, spawned)| spawned.started.clone()));
@@ -201,7 +206,7 @@ impl Dispatcher {
                     .and_then(|folder| reviewed(folder, &one.order)),
             };
             match folder {
-                Ok(folder) => waiting.push((self.waiting(&one, &folder.path), one, folder)),
+                Ok(folder) => waiting.push((self.waiting(&one, &folder.path, &mut known), one, folder)),
                 Err(reason) => {
                     give_up(&self.store, one.run, &reason)?;
                     round.given_up.push(one.run);
@@ -264,7 +269,7 @@ impl Dispatcher {
         &self.allowance.limits
     }
 
-    fn waiting(&self, one: &InQueue, folder: &Path) -> Waiting {
+    fn waiting(&self, one: &InQueue, folder: &Path, known: &mut Headers) -> Waiting {
         let InQueue { run, order, queued_at, overlap, .. } = one;
         Waiting {
             queue: order.queue.clone(),
@@ -273,13 +278,13 @@ impl Dispatcher {
             overlap_key: overlap.clone().unwrap_or_else(|| format!("run {run}")),
             behind: order.behind,
             catch_up: order.catch_up,
-            locks: self.locks(folder, order),
+            locks: self.locks(folder, order, known),
         }
     }
 
-    fn started(&self, one: &InQueue) -> Started {
+    fn started(&self, one: &InQueue, known: &mut Headers) -> Started {
         let folder = one.folder.as_deref().unwrap_or_default();
-        let Waiting { queue, overlap_key, catch_up, locks, .. } = self.waiting(one, Path::new(folder));
+        let Waiting { queue, overlap_key, catch_up, locks, .. } = self.waiting(one, Path::new(folder), known);
         Started { queue, overlap_key, catch_up, locks }
     }
 
@@ -332,11 +337,21 @@ impl Dispatcher {
     }
 
     /// Returns the locks that a run holds from start to end.
-    fn locks(&self, folder: &Path, order: &Order) -> Vec<String> {
+    fn locks(&self, folder: &Path, order: &Order, known: &mut Headers) -> Vec<String> {
         if order.mode == Mode::Plan {
             return Vec::new();
         }
-        let header = self.header(folder, &order.runbook);
+        let of_folder = match known.get_mut(folder) {
+            Some(of_folder) => of_folder,
+            None => known.entry(folder.to_owned()).or_default(),
+        };
+        let header = match of_folder.get(&order.runbook) {
+            Some(header) => header.clone(),
+            None => {
+                let header = self.header(folder, &order.runbook);
+                of_folder.entry(order.runbook.clone()).or_insert(header).clone()
+            }
+        };
         let of_runbook = header.iter().flat_map(|header| &header.limits.locks);
         let mut names: Vec<String> = order.locks.iter().chain(of_runbook).cloned().collect();
         names.sort();
@@ -412,7 +427,10 @@ impl Dispatcher {
                 match path {
                     Ok(path) => {
                         let child = self.start(one.run, &Folder::again(path), &[])?;
-                        self.spawned.lock().insert(one.run, Spawned { child, started: self.started(one) });
+                        self.spawned.lock().insert(
+                            one.run,
+                            Spawned { child, started: self.started(one, &mut Headers::new()) },
+                        );
                         return Ok(());
                     }
                     Err(reason) => reason,
