@@ -123,7 +123,7 @@ pub fn main() -> ExitCode {
         Verb::Serve(options) => Some(options.log_format),
         _ => None,
     };
-    out::log_to_stderr(&context.common, format);
+    out::log_to_stderr(&context.common, format, context.out.words);
     if let Some(result) = remote::dispatch(&context, &verb) {
         return ended(&context, result);
     }

@@ -131,14 +131,17 @@ pub(crate) enum LogFormat {
 }
 
 /// Sends the engine's own messages to standard error when they are asked for; a server's are always.
-pub(crate) fn log_to_stderr(common: &Common, server: Option<LogFormat>) {
+pub(crate) fn log_to_stderr(common: &Common, server: Option<LogFormat>, words: Style) {
     let level = match (common.verbose, server) {
         (0 | 1, None) => return,
         (0, Some(_)) => "nlrun=info",
         (1 | 2, _) => "nlrun=debug,russh=info",
         _ => "trace",
     };
-    let subscriber = tracing_subscriber::fmt().with_env_filter(level).with_writer(std::io::stderr);
+    let subscriber = tracing_subscriber::fmt()
+        .with_env_filter(level)
+        .with_writer(std::io::stderr)
+        .with_ansi(words.is_on());
     let _ = match server {
         Some(LogFormat::Json) => {
             tracing::subscriber::set_global_default(subscriber.json().flatten_event(true).finish())

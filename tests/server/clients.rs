@@ -99,6 +99,8 @@ fn who_is_slow_loses_the_connection_and_nobody_else_waits() {
     drop(stream);
     assert_eq!(op.get("/api/v1/runs").json()["items"], json!([]));
     assert!(!server.said().contains("panicked"), "{}", server.said());
+    // Its log is no terminal here.
+    assert!(!server.said().contains('\u{1b}'), "{}", server.said());
 }
 
 fn open_files(server: &Server) -> usize {
