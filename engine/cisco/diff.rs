@@ -8,7 +8,7 @@ use super::ordered::ListChange;
 use super::plan::{Block, Command, Plan, Risk};
 use super::sections;
 use super::tree::{Node, Tree};
-use super::view::Item;
+use super::view::{Item, without_secret};
 use super::{Device, Os};
 
 /// How often the model of the device is asked what is still missing, after effects that nobody ordered (addresses that go with a VRF).
@@ -65,7 +65,9 @@ pub fn diff(os: Os, running: &str, intended: &str) -> Result<Plan, Unclear> {
     if left.blocks.is_empty() {
         return Ok(plan);
     }
-    Err(Unclear::NoEnd { left: left.commands().map(|command| command.text.clone()).take(5).collect() })
+    Err(Unclear::NoEnd {
+        left: left.commands().map(|command| without_secret(&command.text)).take(5).collect(),
+    })
 }
 
 /// Fills in how each block of a plan is taken back, in the state that the blocks before it have made.
@@ -83,7 +85,10 @@ pub fn invert(os: Os, running: &str, plan: &mut Plan) -> Result<(), Unclear> {
 
 fn entered(device: &mut Device<'_>, commands: &[Command]) -> Result<(), Unclear> {
     for command in commands {
-        let refused = |reason| Unclear::Refused { command: command.text.clone(), reason };
+        let refused = |reason: String| Unclear::Refused {
+            command: without_secret(&command.text),
+            reason: without_secret(&reason),
+        };
         device.enter_nested(command).map_err(|refusal| refused(refusal.reason))?;
     }
     device.leave();
@@ -323,7 +328,8 @@ fn described(change: &Change<'_>) -> String {
     };
     let short = |item: &Item<'_>| {
         let is_secret = item.rule.is_some_and(|rule| rule.is_secret);
-        if is_secret { item.prefix().to_owned() } else { item.line() }
+        // The key of some lines is the secret.
+        if is_secret { without_secret(item.prefix()) } else { without_secret(&item.line()) }
     };
     match change {
         Change::Add(item) => format!("add {}", short(item)),

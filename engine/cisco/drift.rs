@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::diff::{Unclear, compared, diff};
 use super::guard::{Unusable, guard, guard_pair};
-use super::plan::Plan;
+use super::plan::{Note, Plan};
 use super::tree::Tree;
 use super::{Os, sections};
 
@@ -14,8 +14,11 @@ use super::{Os, sections};
 pub enum Drift {
     /// It is the same, byte for byte or but for what a device changes by itself.
     Same,
-    /// It says the same in other words or another order.
-    Textual,
+    /// It says the same in other words or another order, as far as it could be compared.
+    Textual {
+        /// Lines whose secrets one side does not tell: whether those are the same is unknown.
+        notes: Vec<Note>,
+    },
     /// It is another.
     Different {
         /// What kinds of difference there are.
@@ -69,7 +72,7 @@ pub fn drift(os: Os, running: &str, intended: &str) -> Drift {
             if bare(running) == bare(intended) {
                 Drift::Same
             } else {
-                Drift::Textual
+                Drift::Textual { notes: plan.notes }
             }
         }
         Ok(plan) => Drift::Different { classes: classes(os, running, intended, &plan), plan },

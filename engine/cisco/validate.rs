@@ -8,6 +8,7 @@ use super::Os;
 use super::facts::{ANY, Facts, ScopeId, TOP, is_like};
 use super::guard::guard;
 use super::tree::{Node, Tree};
+use super::view::without_secret;
 
 /// How bad a finding is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -140,6 +141,8 @@ impl<'a> Check<'a> {
             let offset = (node.raw.as_ptr() as usize).wrapping_sub(self.text.as_ptr() as usize);
             self.text.get(..offset).map_or(0, |before| before.matches('\n').count() + 1)
         });
+        // A line is repeated in part, and its secret never is.
+        let message = without_secret(&message);
         self.findings.push(Finding { rule: rule.to_owned(), severity, line, message });
     }
 

@@ -184,6 +184,38 @@ fn is_mask(word: &str) -> bool {
     word.len() >= 3 && word.bytes().all(|byte| byte == b'*')
 }
 
+/// Returns a line as people may see it: `*****` where a secret stands.
+pub(super) fn without_secret(line: &str) -> String {
+    let mut words: Vec<&str> = line.split(' ').collect();
+    let is_marker = |word: &str| {
+        matches!(
+            word,
+            "password"
+                | "passwd"
+                | "secret"
+                | "community"
+                | "pre-shared-key"
+                | "key-string"
+                | "wpa-psk"
+                | "md5"
+        )
+    };
+    // How it is written stands before it: `secret 9 …`, `pre-shared-key local …`, `wpa-psk ascii 7 …`.
+    let is_form = |word: &str| {
+        matches!(word, "local" | "remote" | "ascii" | "hex")
+            || (word.len() == 1 && word.as_bytes()[0].is_ascii_digit())
+    };
+    let markers = (0..words.len()).filter(|at| is_marker(words[*at]));
+    let secrets: Vec<usize> = markers
+        .filter_map(|at| (at + 1..words.len()).find(|at| !is_form(words[*at])))
+        .filter(|at| !is_marker(words[*at]))
+        .collect();
+    for at in secrets {
+        words[at] = "*****";
+    }
+    words.join(" ")
+}
+
 /// The part of a line before what is masked.
 fn unmasked(text: &str) -> &str {
     match text.split(' ').position(is_mask) {

@@ -8,7 +8,7 @@ use clap::{Args, Subcommand};
 use serde::Deserialize;
 use serde_json::json;
 
-use crate::cisco::{self, Access, Device, Drift, Faults, Machine, Os, Plan, Risk, Rule, Severity};
+use crate::cisco::{self, Access, Device, Drift, Faults, Machine, Note, Os, Plan, Risk, Rule, Severity};
 use crate::cli::Context;
 use crate::cli::check::count;
 use crate::cli::diagnostic::safe;
@@ -247,9 +247,7 @@ fn diff(context: &Context, os: Os, running: &str, intended: &str) -> Result<u8, 
 fn show(context: &Context, plan: &Plan) {
     let out = &context.out;
     out.raw(plan.to_string().as_bytes());
-    for note in &plan.notes {
-        out.word(&safe(&format!("{}: {} {}", out.words.yellow("note"), note.line, note.text)));
-    }
+    tell(context, &plan.notes);
     for block in plan.blocks.iter().filter(|block| !block.risks.is_empty()) {
         let risks: Vec<&str> = block.risks.iter().map(|risk: &Risk| risk.words()).collect();
         out.word(&safe(&format!(
@@ -262,6 +260,14 @@ fn show(context: &Context, plan: &Plan) {
     let commands = plan.commands().count();
     if commands > 0 {
         out.word(&format!("{} in {}", count(commands, "command"), count(plan.blocks.len(), "block")));
+    }
+}
+
+/// Says what could not be compared or is not sent.
+fn tell(context: &Context, notes: &[Note]) {
+    let out = &context.out;
+    for note in notes {
+        out.word(&safe(&format!("{}: {} {}", out.words.yellow("note"), note.line, note.text)));
     }
 }
 
@@ -293,9 +299,16 @@ fn drift(context: &Context, drift: &Drift) -> u8 {
         out.json(drift);
     }
     match drift {
-        Drift::Same | Drift::Textual => {
+        Drift::Same => {
             if !out.json {
-                out.line(if *drift == Drift::Same { "same" } else { "textual" });
+                out.line("same");
+            }
+            0
+        }
+        Drift::Textual { notes } => {
+            if !out.json {
+                out.line("textual");
+                tell(context, notes);
             }
             0
         }

@@ -24,7 +24,7 @@ fn drift_says_which_kind_it_is() {
     let reordered = ROUTER
         .replace(" description core\n", "")
         .replace("255.255.255.0\n", "255.255.255.0\n description core\n");
-    assert_eq!(drift(Os::Ios, &reordered, ROUTER), Drift::Textual);
+    assert_eq!(drift(Os::Ios, &reordered, ROUTER), Drift::Textual { notes: vec![] });
     let off = ROUTER.replace(" description core\n", " description core\n shutdown\n");
     assert_eq!(classes(Os::Ios, &off, ROUTER), [Class::Transient]);
     let unbound = ROUTER.replace(" ip access-group EDGE in\n", "");
@@ -156,6 +156,25 @@ fn what_is_masked_is_named_once_and_never_sent() {
     assert_eq!(notes.iter().filter(|text| text.contains("not sent")).count(), 1, "{:?}", plan.notes);
     let json = serde_json::to_string(&plan).unwrap();
     assert!(!json.contains("abcdefgh"), "{json}");
+}
+
+#[test]
+fn what_is_unknown_is_said_and_a_secret_is_in_no_message() {
+    let (running, intended) =
+        ("enable password ***** pbkdf2\nhostname a\n", "enable password abcdefgh pbkdf2\nhostname a\n");
+    let Drift::Textual { notes } = drift(Os::Asa, running, intended) else { panic!("no other kind") };
+    assert_eq!(notes.len(), 1, "{notes:?}");
+    // A name that leads nowhere, in a line with a community; a rule that forbids a line with a password.
+    let text =
+        "hostname a\nsnmp-server community hunter2 ro NONE\nusername bob privilege 15 secret 9 hunter3\n";
+    let forbidden = Place { section: None, line: "username *".to_owned() };
+    let findings = found(Os::Ios, text, &[Rule { forbid: Some(forbidden), ..rule("users") }]);
+    assert_eq!(findings.len(), 2, "{findings:?}");
+    let told = format!("{findings:?}");
+    assert!(!told.contains("hunter") && told.contains("community *****"), "{told}");
+    let plan = diff(Os::Ios, "hostname a\n", text).unwrap();
+    assert!(plan.to_string().contains("hunter3"), "a device needs it");
+    assert!(plan.blocks.iter().all(|block| !block.description.contains("hunter")), "{plan:?}");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! What a device does with a line that was typed.
 
 use super::super::guard::is_end;
-use super::super::view::is_masked;
+use super::super::view::without_secret;
 use super::super::{Os, facts};
 use super::{Console, Event, Machine, Mode, Question};
 
@@ -292,7 +292,7 @@ fn shown(machine: &Machine, text: &str) -> String {
     body.push('\n');
     let has_end = is_end(machine.os, text);
     if machine.os == Os::Asa {
-        let masked = body.lines().map(masked).collect::<Vec<_>>().join("\n") + "\n";
+        let masked = body.lines().map(without_secret).collect::<Vec<_>>().join("\n") + "\n";
         let head = if masked.starts_with(": Saved") { "" } else { ": Saved\n\n:\n" };
         return format!("{head}{masked}{}", if has_end { "" } else { ": end\n" });
     }
@@ -302,31 +302,6 @@ fn shown(machine: &Machine, text: &str) -> String {
         format!("Building configuration...\n\nCurrent configuration : {} bytes\n", body.len())
     };
     format!("{head}{body}{}", if has_end { "" } else { "end\n" })
-}
-
-/// A line of ASA as it is shown: `*****` where a secret stands.
-fn masked(line: &str) -> String {
-    if is_masked(line) {
-        return line.to_owned();
-    }
-    let words: Vec<&str> = line.split(' ').collect();
-    let after = |word: &str| words.iter().position(|one| *one == word).map(|at| at + 1);
-    let at = match words.iter().find(|word| !word.is_empty()) {
-        Some(&"enable" | &"username" | &"vpdn") => after("password"),
-        Some(&"passwd") => Some(1),
-        Some(&"snmp-server") => after("community"),
-        Some(&"ikev1" | &"ikev2" | &"pre-shared-key") => after("pre-shared-key"),
-        Some(&"neighbor") => after("password"),
-        _ => None,
-    };
-    match at.filter(|at| *at < words.len()) {
-        Some(at) => {
-            let mut words = words;
-            words[at] = "*****";
-            words.join(" ")
-        }
-        None => line.to_owned(),
-    }
 }
 
 fn version(machine: &Machine) -> String {

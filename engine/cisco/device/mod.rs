@@ -15,7 +15,7 @@ use super::facts::{ANY, Facts, Kind, ScopeId, TOP};
 use super::plan::Command;
 use super::sections;
 use super::tree::{Node, Tree, squeezed};
-use super::view::Item;
+use super::view::{Item, without_secret};
 
 /// Why a device does not take a command.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -154,7 +154,7 @@ impl<'a> Device<'a> {
         }
         if self.modes.len() < command.depth {
             let reason = "it is indented below a line that opens no section".to_owned();
-            return Err(Refusal { command: command.text.clone(), reason });
+            return Err(Refusal { command: without_secret(&command.text), reason });
         }
         self.apply(&command.text, command.body.as_deref())
     }
@@ -220,7 +220,8 @@ impl<'a> Device<'a> {
     }
 
     fn apply(&mut self, line: &str, body: Option<&str>) -> Result<(), Refusal> {
-        let refuse = |reason: String| Refusal { command: line.to_owned(), reason };
+        let refuse =
+            |reason: String| Refusal { command: without_secret(line), reason: without_secret(&reason) };
         if let Some(heads) = sections::alone(line) {
             return self.apply_each(&heads, line);
         }
@@ -245,7 +246,10 @@ impl<'a> Device<'a> {
         let mut opened = Vec::new();
         for head in heads {
             self.modes.truncate(depth);
-            self.apply_in(&[], head, None).map_err(|reason| Refusal { command: line.to_owned(), reason })?;
+            self.apply_in(&[], head, None).map_err(|reason| Refusal {
+                command: without_secret(line),
+                reason: without_secret(&reason),
+            })?;
             opened.extend(self.modes.get(depth).cloned());
         }
         // Sections that were made meanwhile have moved the others.
