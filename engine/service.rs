@@ -33,7 +33,7 @@ mod triggers;
 pub use apply::{plan_of, read_plan, write_plan};
 pub use catalog::{Choices, Listed, Stand, Took, Went, stands};
 pub use desk::{Desk, Measured};
-pub use dispatch::{Allowance, Dispatcher, Folder, Folders, Here, Holdup, Round, Veto};
+pub use dispatch::{Allowance, Dispatcher, Folder, Folders, Here, Holdup, Round, Veto, places};
 pub use doctor::{Finding, State as FindingState, examine};
 pub use edit::{Change, Kept, Text, TextError};
 pub use endpoints::{Endpoint, Ping};

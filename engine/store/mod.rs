@@ -43,7 +43,7 @@ pub use list::Filter;
 pub use log::{NewRun, Passing, Record, RunLog};
 pub use outbox::{Mail, Outgoing, Untold};
 pub use question::Question;
-pub use queue::{Enqueued, InQueue, Keys};
+pub use queue::{Enqueued, InQueue, Keys, Orders};
 pub use reader::{Reader, RunRow};
 pub use retention::{Keep, Pruned, partial};
 pub use schedule::{Fate, Move, Moved};
