@@ -50,7 +50,7 @@ pub use prepare::{Prepared, Wanted, prepare, prepare_own};
 pub use probe::look;
 pub use project::{Config, FILE, Place, Project, ProjectError, Retention, StateConfig, parse_size, scripts};
 pub use replayed::Replayed;
-pub use repository::{Following, LoginSettings, ProjectSettings, Repository, Sync, Verify, author};
+pub use repository::{Following, Repository, Sync};
 pub use resume::{Decision, new_plan, remedy};
 pub use scheduler::{Alarm, InForce, Scheduler};
 pub use schedules::{Looked, Schedules};

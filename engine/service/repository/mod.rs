@@ -5,32 +5,26 @@
 //! was fetched cannot be used, the last good commit stays in force, and `stale_sync` says for how long.
 
 mod edit;
-mod settings;
 
 use std::collections::{BTreeSet, HashMap};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
 use parking_lot::{Condvar, Mutex, RwLock};
 
-pub use settings::{Login as LoginSettings, Settings as ProjectSettings, Verify, author};
-
 use crate::model::duration;
 use crate::model::schedule::StaleSync;
-use crate::model::secret::{Secret, SecretName};
 use crate::service::dispatch::{Folder, Folders};
 use crate::service::{Place, Project};
 use crate::store::{Store, StoreError};
 use crate::world::http::retry::pause;
 use crate::world::repository::{
-    COMMITS, Changed, Fault, Login, MIRROR, Mirror, Most, Refs, Sealed, merge_request,
+    COMMITS, Changed, FOLDER, Fault, Login, MIRROR, Mirror, Most, Refs, Settings, Verify, merge_request,
 };
 use crate::world::{clock, secrets};
 
-/// The folder of the mirror and the commits, in the state folder.
-const FOLDER: &str = "project";
 /// How long a folder stays that was handed out, before anybody has noted that a run uses it.
 const HANDED: Duration = Duration::from_secs(600);
 /// How far the clock may be set back until a fetch seems to be yet to come.
@@ -56,7 +50,7 @@ pub struct Sync {
 pub struct Repository(Arc<Inner>);
 
 struct Inner {
-    settings: ProjectSettings,
+    settings: Settings,
     project: Project,
     place: Place,
     store: Store,
@@ -120,12 +114,7 @@ impl Drop for Following {
 
 impl Repository {
     /// Opens the mirror in the state folder; what it knows from before is in force at once.
-    pub fn open(
-        project: &Project,
-        place: &Place,
-        store: &Store,
-        settings: &ProjectSettings,
-    ) -> Result<Self, Fault> {
+    pub fn open(project: &Project, place: &Place, store: &Store, settings: &Settings) -> Result<Self, Fault> {
         let folder = store.dir().join(FOLDER);
         let mirror = Mirror::open(&folder.join(MIRROR), &folder.join(COMMITS))?;
         let repository = Self(Arc::new(Inner {
@@ -314,7 +303,8 @@ impl Repository {
                 if let Some(known) = self.0.state.read().verified.get(commit) {
                     return known.clone().map_or(Ok(()), Err);
                 }
-                let allowed = self.0.settings.allowed_signers.as_deref().map(|path| self.path(path));
+                let allowed =
+                    self.0.settings.allowed_signers.as_deref().map(|path| self.own_place().path(path));
                 let home = &self.0.place.person.home;
                 let checked = self.0.mirror.verify(commit, allowed.as_deref(), home);
                 let wrong = checked.err().map(|fault| fault.told());
@@ -346,7 +336,7 @@ impl Repository {
     }
 
     /// Returns what is configured.
-    pub fn settings(&self) -> &ProjectSettings {
+    pub fn settings(&self) -> &Settings {
         &self.0.settings
     }
 
@@ -482,34 +472,19 @@ impl Repository {
     }
 
     /// Returns a path as `nlrun.yaml` of the server's own folder names it.
-    fn path(&self, path: &Path) -> PathBuf {
-        secrets::Place::new(self.0.project.root(), self.0.place.variables.iter().cloned()).path(path)
+    fn own_place(&self) -> secrets::Place {
+        secrets::Place::new(self.0.project.root(), self.0.place.variables.iter().cloned())
     }
 
     fn known_hosts(&self) -> PathBuf {
-        match &self.0.settings.known_hosts {
-            Some(path) => self.path(path),
-            None => self.0.place.person.home.join(".ssh/known_hosts"),
-        }
+        self.0.settings.known_hosts(&self.own_place(), &self.0.place.person.home)
     }
 
     /// Returns who asks, with the secret as it is now.
     fn login(&self) -> Result<Login, String> {
-        let sealed = |result: std::io::Result<Sealed>| result.map_err(|error| error.to_string());
-        Ok(match &self.0.settings.login {
-            LoginSettings::None => Login::None,
-            LoginSettings::KeyFile(path) => Login::KeyFile(self.path(path)),
-            LoginSettings::Key(name) => Login::Key(sealed(Sealed::key(self.secret(name)?.expose()))?),
-            LoginSettings::Token { user, token } => {
-                let secret = self.secret(token)?;
-                let text = secret.expose_str().map_err(|error| error.to_string())?;
-                Login::Token(sealed(Sealed::login(user, text.trim_end()))?)
-            }
-        })
-    }
-
-    fn secret(&self, name: &SecretName) -> Result<Secret, String> {
-        self.0.project.secret_now(&self.0.place, name)
+        let login = &self.0.settings.login;
+        let secret = login.secret().map(|name| self.0.project.secret_now(&self.0.place, name)).transpose()?;
+        login.with(secret.as_ref(), &self.own_place())
     }
 
     /// Removes folders that no run and no branch uses, and lets go of commits that no run remembers.
