@@ -19,7 +19,7 @@ use crate::model::runbook::Header;
 use crate::model::schedule::{Limits, Started, Wait, Waiting, admit};
 use crate::runner::executor::Ending;
 use crate::runner::{header, language};
-use crate::service::execute::give_up;
+use crate::service::execute::{give_up, give_up_all};
 use crate::service::live::ended;
 use crate::service::{Project, Repository, ServiceError, sweep};
 use crate::store::{InQueue, Orders, Reader, Store, StoreError};
@@ -27,6 +27,8 @@ use crate::world::{clock, process};
 
 /// How often a process is started for a run, should it end before it has begun or be killed, before the run is given up.
 const ATTEMPTS: u32 = 3;
+/// How many runs are given up in one round, at most: others are to be started meanwhile, and schedules decided.
+const GIVEN_UP: usize = 100;
 /// With less room than this in the run log, in bytes, nothing is started: it would only be stopped by the next full disk.
 const ROOM: u64 = 4 << 20;
 
@@ -197,7 +199,7 @@ impl Dispatcher {
         let is_running = |run: &RunId| running.iter().any(|other| other.run == *run);
         let beginning = spawned.iter().filter(|(run, _)| !is_running(run));
         started.extend(beginning.map(|(_, spawned)| spawned.started.clone()));
-        let mut waiting = Vec::new();
+        let (mut waiting, mut refused) = (Vec::new(), Vec::new());
         for one in queued.into_iter().filter(|one| !spawned.contains_key(&one.run)) {
             let deadline = one.order.deadline;
             let reason = if deadline.is_some_and(|deadline| deadline < clock::now().as_microsecond()) {
@@ -214,11 +216,12 @@ impl Dispatcher {
             };
             match folder {
                 Ok(folder) => waiting.push((self.waiting(&one, &folder.path, &mut known), one, folder)),
-                Err(reason) => {
-                    give_up(&self.store, one.run, &reason)?;
-                    round.given_up.push(one.run);
-                }
+                Err(reason) => refused.push((one.run, reason)),
             }
+        }
+        refused.truncate(GIVEN_UP);
+        if !refused.is_empty() {
+            round.given_up = give_up_all(&self.store, &refused)?;
         }
         // Locks of runs that somebody runs without the queue.
         let mut holders = BTreeMap::new();

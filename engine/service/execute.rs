@@ -169,33 +169,51 @@ impl Ask for Asked {
 /// Takes a run out of the queue that still waits there; `false` if it does not wait any more.
 pub fn take_out(store: &Store, run: RunId, by: &str) -> Result<bool, ServiceError> {
     let asked = Event::CancelAsked { by: by.to_owned(), now: false };
-    end_waiting(store, run, Some(asked), &Ending { status: Status::Cancelled, ..Ending::nothing() })
+    let last = ended(&Ending { status: Status::Cancelled, ..Ending::nothing() });
+    Ok(!end_waiting(store, [(run, vec![asked, last])])?.is_empty())
 }
 
 /// Ends a run that waits in the queue and will never begin; `false` if it does not wait any more.
 pub fn give_up(store: &Store, run: RunId, reason: &str) -> Result<bool, ServiceError> {
-    let error = Some(Box::new(Diagnostic::error("refused", reason.to_owned())));
-    end_waiting(store, run, None, &Ending { status: Status::Stopped, error, ..Ending::nothing() })
+    Ok(!give_up_all(store, &[(run, reason.to_owned())])?.is_empty())
 }
 
+/// Ends runs that wait in the queue and will never begin, each for its reason; returns those that did wait.
+///
+/// The disk is waited for once: thousands may pass their deadlines together.
+pub fn give_up_all(store: &Store, runs: &[(RunId, String)]) -> Result<Vec<RunId>, ServiceError> {
+    let last = |reason: &String| {
+        let error = Some(Box::new(Diagnostic::error("refused", reason.clone())));
+        ended(&Ending { status: Status::Stopped, error, ..Ending::nothing() })
+    };
+    end_waiting(store, runs.iter().map(|(run, reason)| (*run, vec![last(reason)])))
+}
+
+/// Ends runs that wait with their last events.
 fn end_waiting(
     store: &Store,
-    run: RunId,
-    first: Option<Event>,
-    ending: &Ending,
-) -> Result<bool, ServiceError> {
-    let claim = match store.claim(run) {
-        Ok(claim) => claim,
-        Err(StoreError::Held { .. }) => return Ok(false),
-        Err(error) => return Err(error.into()),
-    };
-    if store.reader()?.run(run)?.summary.status != Status::Queued {
-        return Ok(false);
+    runs: impl IntoIterator<Item = (RunId, Vec<Event>)>,
+) -> Result<Vec<RunId>, ServiceError> {
+    let reader = store.reader()?;
+    let mut logs = Vec::new();
+    for (run, events) in runs {
+        match store.claim(run) {
+            Ok(claim) if reader.run(run)?.summary.status == Status::Queued => {
+                logs.push((store.log(claim, None), events));
+            }
+            Ok(_) | Err(StoreError::Held { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
     }
-    let log = store.log(claim, None);
-    if let Some(event) = first {
-        log.append_blocking(event)?;
+    let last = logs.last_mut().and_then(|(_, events)| events.pop());
+    for (log, events) in &mut logs {
+        for event in events.drain(..) {
+            log.append_blocking(event)?;
+        }
     }
-    log.append_durable_blocking(ended(ending))?;
-    Ok(true)
+    if let (Some((log, _)), Some(event)) = (logs.last(), last) {
+        // With it all before it is on disk, those of the other runs, too.
+        log.append_durable_blocking(event)?;
+    }
+    Ok(logs.iter().map(|(log, _)| log.run()).collect())
 }

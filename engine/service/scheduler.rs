@@ -18,7 +18,7 @@ use crate::model::run::{RunId, Trigger};
 use crate::model::schedule::clock::{Reading, Step, step};
 use crate::model::schedule::{Cursor, Decision, Queued, Schedule, StaleSync, blocked, decide};
 use crate::service::dispatch::Folders;
-use crate::service::execute::give_up;
+use crate::service::execute::give_up_all;
 use crate::service::schedules::Schedules;
 use crate::service::{Project, ServiceError};
 use crate::store::{Keys, Move, Reader, Store};
@@ -235,6 +235,7 @@ impl Scheduler {
         let queued = if moves.is_empty() { Vec::new() } else { self.store.decide(self.fence, &moves)? };
         let at = clock::now();
         let names: Vec<&str> = moves.iter().map(|step| step.schedule).collect();
+        let mut replaced = Vec::new();
         for (_, schedule, _, decided) in &steps {
             let runs = names.iter().position(|name| *name == schedule.id).map(|place| &queued[place]);
             let mut runs = runs.into_iter().flatten();
@@ -244,9 +245,8 @@ impl Scheduler {
                         let late = Duration::try_from(at.duration_since(one.due_at)).unwrap_or_default();
                         turn.queued.extend(runs.next().map(|run| (run.run(), late)));
                         turn.cancels.extend(one.cancels.iter().map(|run| (*run, schedule.id.clone())));
-                        for replaced in &one.replaces {
-                            give_up(&self.store, *replaced, "a newer instant took its place in the queue")?;
-                        }
+                        let reason = "a newer instant took its place in the queue";
+                        replaced.extend(one.replaces.iter().map(|run| (*run, reason.to_owned())));
                     }
                     Decision::Undelivered(not) => turn.alarms.push(Alarm::Undelivered {
                         schedule: schedule.id.clone(),
@@ -257,6 +257,9 @@ impl Scheduler {
                     }
                 }
             }
+        }
+        if !replaced.is_empty() {
+            give_up_all(&self.store, &replaced)?;
         }
         for (index, _, _, decided) in &steps {
             if let Some(wake) = decided.wake {

@@ -1,5 +1,7 @@
 //! How schedules and runbooks stand: kept by triggers with the last event of each run, so that nothing is counted twice or forgotten.
 
+use std::collections::HashSet;
+
 use rusqlite::{OptionalExtension as _, Row, params};
 
 use crate::model::run::{RunId, Status};
@@ -64,8 +66,8 @@ impl Store {
     /// Notes schedules that are in force, so that one that never runs is stale in its time, too.
     pub fn see(&self, schedules: &[&str]) -> Result<(), StoreError> {
         let known = self.reader()?.standings()?;
-        let new: Vec<&&str> =
-            schedules.iter().filter(|name| !known.iter().any(|one| one.schedule == **name)).collect();
+        let known: HashSet<&str> = known.iter().map(|one| one.schedule.as_str()).collect();
+        let new: Vec<&&str> = schedules.iter().filter(|name| !known.contains(**name)).collect();
         if new.is_empty() {
             return Ok(());
         }

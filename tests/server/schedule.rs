@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use nlrun::model::run::Trigger;
+use nlrun::model::run::{Status, Trigger};
 use nlrun::model::schedule::clock::Reading;
-use nlrun::service::{Alarm, Here, InForce, Scheduler};
+use nlrun::service::{Alarm, Allowance, Dispatcher, Here, InForce, Scheduler, Veto};
 use nlrun::store::{Options, Store};
 
 use crate::support::project::Project;
@@ -273,4 +273,34 @@ fn a_deferred_instant_is_one_row_whatever_becomes_of_it() {
     }
     assert!(next.is_none());
     assert_eq!(world.runs(), [at("2027-05-01T12:00:00Z")]);
+}
+
+#[test]
+fn of_many_runs_that_are_too_late_each_round_ends_a_part() {
+    let world = World::new(EVERY_MINUTE);
+    let mut clocks = Clocks::new("2026-01-01T00:00:30Z");
+    let mut scheduler = world.scheduler();
+    for _ in 0..231 {
+        scheduler.turn(clocks.pass(60)).unwrap();
+    }
+    let here = Arc::new(Here(world.project.root()));
+    let dispatcher = Dispatcher::new(&world.store, here, Allowance::default()).unwrap();
+    let veto: Veto = Box::new(|_| None);
+    let mut ended = Vec::new();
+    for expected in [100, 100, 30, 0] {
+        let round = dispatcher.round(&veto).unwrap();
+        assert_eq!((round.given_up.len(), round.started.len()), (expected, 0));
+        ended.extend(round.given_up);
+    }
+    let reader = world.store.reader().unwrap();
+    for run in &ended {
+        let summary = reader.run(*run).unwrap().summary;
+        let error = format!("{:?}", summary.error);
+        assert_eq!(summary.status, Status::Stopped);
+        assert!(error.contains("it was not started before its deadline"), "{error}");
+        assert_eq!(reader.verify(*run).unwrap().broken, None);
+    }
+    ended.sort();
+    ended.dedup();
+    assert_eq!(ended.len(), 230);
 }
