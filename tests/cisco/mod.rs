@@ -3,6 +3,7 @@
 mod command;
 mod console;
 mod device;
+mod facts;
 mod generate;
 mod hazards;
 mod judgement;
