@@ -4,6 +4,7 @@ mod command;
 mod console;
 mod device;
 mod facts;
+mod faults;
 mod generate;
 mod hazards;
 mod judgement;
