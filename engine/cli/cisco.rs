@@ -81,14 +81,19 @@ enum CiscoVerb {
         every: {section: 'interface *', line: 'nameif vti-*', needs: 'access-group * in interface $value'}\n    \
         - name: no HTTP\n      forbid: {line: ip http server}\n    \
         - name: passwords are hidden\n      require: {line: service password-encryption}\n    \
-        - name: translated networks are known\n      nat_sources: {interfaces: '(*,outside_*)', group: ALL_NETWORKS, private_only: true}"
+        - name: translated networks are known\n      nat_sources: {interfaces: '(*,outside_*)', group: ALL_NETWORKS, private_only: true}\n    \
+        - name: we can come in\n      reachable: {from: 192.0.2.0/24}\n\n\
+        A file of functions, each public one with one parameter a rule; it answers with what is wrong: nothing, a text, lines,\n\
+        or `#{message, line, severity}`. Lines have `text number words lines above`, `find(glob)`, `has(glob)`, `value(words)`,\n\
+        and for ASA `members(group)`:\n  \
+        fn no_telnet(config) { config.find(\"line vty *\").filter(|line| line.has(\"transport input *telnet*\")) }"
     )]
     Validate {
         #[command(flatten)]
         platform: Platform,
         /// The configuration; `-` for standard input
         file: PathBuf,
-        /// Rules of the site, as YAML; may be given several times
+        /// Rules of the site: data as YAML, or functions (`*.rhai`); may be given several times
         #[arg(long, value_name = "FILE")]
         rules: Vec<PathBuf>,
     },

@@ -1,4 +1,4 @@
-//! `cisco validate`: what is wrong with a configuration by itself.
+//! `cisco validate`: what is wrong with a configuration by itself, and by the rules of a site.
 
 use std::path::PathBuf;
 
@@ -10,6 +10,7 @@ use crate::cli::Context;
 use crate::cli::problem::Problem;
 use crate::cli::table::{Cell, Table};
 use crate::model::yaml;
+use crate::runner::policy::Policy;
 
 /// A file of rules.
 #[derive(Debug, Deserialize)]
@@ -22,6 +23,7 @@ struct File {
 #[derive(Default)]
 pub(super) struct Rules {
     data: Vec<Rule>,
+    functions: Vec<Policy>,
 }
 
 impl Rules {
@@ -29,6 +31,12 @@ impl Rules {
         let mut rules = Self::default();
         for path in paths {
             let (text, name) = (read(context, path)?, path.display().to_string());
+            if path.extension().is_some_and(|ending| ending == "rhai") {
+                rules.functions.push(Policy::read(&name, &text).map_err(|found| {
+                    Problem::usage(format!("{}:{}: {}", found.file, found.line, found.message), found.hint)
+                })?);
+                continue;
+            }
             let file: File = yaml::from_str(&text, &name).map_err(|error| {
                 Problem::usage(
                     format!("{}:{}: {}", error.file, error.line, error.message),
@@ -43,7 +51,11 @@ impl Rules {
 
 pub(super) fn validate(context: &Context, os: Os, text: &str, rules: &Rules) -> u8 {
     let out = &context.out;
-    let findings = cisco::validate(os, text, &rules.data);
+    let mut findings = cisco::validate(os, text, &rules.data);
+    findings.extend(rules.functions.iter().flat_map(|policy| policy.findings(os, text)));
+    findings.sort_by_key(|finding| finding.line);
+    // What is no configuration is said once.
+    findings.dedup();
     if out.json {
         for finding in &findings {
             out.json(finding);
