@@ -1,6 +1,7 @@
 //! Configurations of Cisco devices: what commands a difference comes to, and what a device makes of them.
 
 mod command;
+mod compare;
 mod console;
 mod device;
 mod facts;
