@@ -1,5 +1,6 @@
 //! Configurations of Cisco devices: what commands a difference comes to, and what a device makes of them.
 
+mod bad;
 mod command;
 mod compare;
 mod console;
