@@ -16,6 +16,7 @@ mod guard;
 mod items;
 mod lists;
 mod ordered;
+mod outline;
 mod plan;
 mod sections;
 mod tree;
@@ -30,9 +31,10 @@ pub use device::{Device, Refusal};
 pub use diff::{Unclear, diff, invert};
 pub use drift::{Class, Drift, drift};
 pub use guard::{Unusable, guard, guard_pair};
+pub use outline::Outline;
 pub use plan::{Block, Command, Note, Plan, Risk};
 pub use tree::{Node, Tree};
-pub use validate::{Every, Finding, NatSources, Place, Rule, Severity, validate};
+pub use validate::{Every, Finding, NatSources, Place, Reachable, Rule, Severity, Source, usable, validate};
 
 /// The system of a device, as far as its configuration differs from others'.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
