@@ -7,6 +7,7 @@ mod clients;
 mod edits;
 mod full;
 mod git;
+mod git_trust;
 mod hooks;
 mod hostile;
 mod identity;

@@ -6,6 +6,7 @@ pub mod browser;
 pub mod certificates;
 pub mod dropbear;
 pub mod faulty;
+pub mod git_http;
 pub mod gitlab;
 pub mod hosts;
 pub mod issuer;

@@ -52,11 +52,10 @@ impl Repository {
             let _work = self.0.work.lock();
             let Inner { settings, mirror, .. } = &*self.0;
             let login = self.login()?;
-            let known_hosts = self.known_hosts();
             let fetched = mirror.fetch_merge_request(
                 &settings.remote,
                 &login,
-                Some(&known_hosts),
+                self.trusted().as_deref(),
                 settings.timeout,
                 number,
             );

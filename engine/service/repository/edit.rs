@@ -38,11 +38,11 @@ impl Repository {
     pub fn save(&self, change: &Change) -> Result<Kept, TextError> {
         let _work = self.0.work.lock();
         let login = self.login().map_err(TextError::Refused)?;
-        let (settings, known_hosts) = (&self.0.settings, self.known_hosts());
+        let (settings, trusted) = (&self.0.settings, self.trusted());
         let changed = || TextError::Changed(change.path.clone());
         let mut tries = 1;
         let (written, branch) = loop {
-            self.0.mirror.fetch(&settings.remote, &login, Some(&known_hosts), settings.timeout)?;
+            self.0.mirror.fetch(&settings.remote, &login, trusted.as_deref(), settings.timeout)?;
             let refs = self.0.mirror.refs()?;
             self.0.state.write().refs = refs;
             let ground = self.ground(&change.path, change.branch.as_deref(), &change.who)?;
@@ -61,7 +61,7 @@ impl Repository {
                 run: None,
             };
             let written =
-                self.0.mirror.write(&edit, &settings.remote, &login, Some(&known_hosts), settings.timeout);
+                self.0.mirror.write(&edit, &settings.remote, &login, trusted.as_deref(), settings.timeout);
             match written {
                 Ok(written) => break (written, edit.branch),
                 // Whether it is the file itself that has changed, the next try sees before anything is pushed.

@@ -44,9 +44,8 @@ impl Repository {
     }
 
     fn work(&self) {
-        let mut failures = u32::from(self.sync().trouble.is_some());
         loop {
-            let every = self.0.settings.every;
+            let (every, failures) = (self.0.settings.every, self.sync().failures.min(16));
             let rest = if failures == 0 { every } else { pause(every, failures).min(LONGEST.max(every)) };
             {
                 let mut asked = self.0.asked.lock();
@@ -58,7 +57,7 @@ impl Repository {
                 }
                 asked.is_wanted = false;
             }
-            failures = if self.fetch() { 0 } else { (failures + 1).min(16) };
+            self.fetch();
         }
     }
 
@@ -83,8 +82,8 @@ impl Repository {
         asked.ended >= next
     }
 
-    /// Fetches once; returns whether that went well.
-    fn fetch(&self) -> bool {
+    /// Fetches once.
+    fn fetch(&self) {
         self.0.asked.lock().begun += 1;
         let begun = Instant::now();
         let result = {
@@ -107,6 +106,7 @@ impl Repository {
         match &result {
             Ok(()) => {
                 state.is_searched = false;
+                state.sync.failures = 0;
                 if state.sync.trouble.take().is_some() {
                     tracing::info!("the project is fetched again");
                 }
@@ -116,6 +116,7 @@ impl Repository {
                     tracing::error!(%trouble, ms = begun.elapsed().as_millis() as u64, "the project cannot be fetched");
                 }
                 state.sync.trouble = Some(trouble.clone());
+                state.sync.failures += 1;
             }
         }
         drop(state);
@@ -123,7 +124,6 @@ impl Repository {
         asked.ended = asked.begun;
         drop(asked);
         self.0.bell.notify_all();
-        result.is_ok()
     }
 
     /// Whether trouble comes from a mirror that is broken; looked for once until all is well again.
@@ -143,8 +143,7 @@ impl Repository {
     /// Fetches, and puts the newest commit in force that can be used.
     fn bring_up(&self, login: &Login) -> Result<(), String> {
         let Inner { settings, mirror, .. } = &*self.0;
-        let known_hosts = self.known_hosts();
-        let fetched = mirror.fetch(&settings.remote, login, Some(&known_hosts), settings.timeout);
+        let fetched = mirror.fetch(&settings.remote, login, self.trusted().as_deref(), settings.timeout);
         fetched.map_err(|fault| fault.told())?;
         let refs = mirror.refs().map_err(|fault| fault.told())?;
         let tip = refs.find(&format!("refs/heads/{}", settings.branch)).map(str::to_owned);
@@ -163,6 +162,7 @@ impl Repository {
         })?;
         self.verify(&tip)?;
         let (_, warnings) = self.export(&tip, None).map_err(|fault| fault.told())?;
+        let about = mirror.about(&tip).map_err(|fault| fault.told())?;
         mirror.follow(&tip).map_err(|fault| fault.told())?;
         let at = clock::now();
         let mark = self.0.folder.join("synced");
@@ -177,6 +177,7 @@ impl Repository {
             state.sync.warnings = warnings;
         }
         state.sync.commit = Some(tip);
+        state.sync.about = Some(about);
         state.sync.at = Some(at);
         Ok(())
     }

@@ -25,7 +25,7 @@ use crate::model::schedule::StaleSync;
 use crate::model::secret::{Secret, SecretName};
 use crate::service::{Place, Project};
 use crate::store::Store;
-use crate::world::repository::{COMMITS, Fault, Login, MIRROR, Mirror, Most, Refs, Sealed};
+use crate::world::repository::{About, COMMITS, Fault, Login, MIRROR, Mirror, Most, Refs, Scheme, Sealed};
 use crate::world::secrets;
 
 /// The folder of the mirror and the commits, in the state folder.
@@ -38,10 +38,14 @@ const APART: SignedDuration = SignedDuration::from_mins(1);
 pub struct Sync {
     /// The commit in force.
     pub commit: Option<String>,
+    /// What it says of itself.
+    pub about: Option<About>,
     /// When a fetch last went well.
     pub at: Option<Timestamp>,
     /// Why the last one did not.
     pub trouble: Option<String>,
+    /// How many in a row did not.
+    pub failures: u32,
     /// What of the commit in force was left out.
     pub warnings: Vec<String>,
 }
@@ -129,7 +133,9 @@ impl Repository {
             }
             other => other?,
         };
+        let about = refs.followed().map(|commit| mirror.about(commit)).transpose()?;
         let mut state = repository.0.state.write();
+        state.sync.about = about;
         state.sync.commit = refs.followed().map(str::to_owned);
         state.sync.at = repository.last_sync();
         state.refs = refs;
@@ -187,10 +193,16 @@ impl Repository {
         secrets::Place::new(self.0.project.root(), self.0.place.variables.iter().cloned()).path(path)
     }
 
-    fn known_hosts(&self) -> PathBuf {
-        match &self.0.settings.known_hosts {
-            Some(path) => self.path(path),
-            None => self.0.place.person.home.join(".ssh/known_hosts"),
+    /// Returns the file that says which servers are the right ones: host keys for SSH, authorities for HTTPS.
+    fn trusted(&self) -> Option<PathBuf> {
+        let settings = &self.0.settings;
+        match settings.remote.scheme() {
+            Scheme::Ssh => Some(match &settings.known_hosts {
+                Some(path) => self.path(path),
+                None => self.0.place.person.home.join(".ssh/known_hosts"),
+            }),
+            Scheme::Https => settings.ca.as_deref().map(|path| self.path(path)),
+            Scheme::Http | Scheme::File => None,
         }
     }
 

@@ -34,6 +34,8 @@ pub struct Settings {
     pub login: Login,
     /// The file with the server's host keys, for SSH; `~/.ssh/known_hosts` by default.
     pub known_hosts: Option<PathBuf>,
+    /// A file with the authorities whose certificates are accepted, for HTTPS; the machine's by default.
+    pub ca: Option<PathBuf>,
     /// How long ago the last fetch that went well may be.
     pub max_sync_age: Option<Duration>,
     /// What happens to a run when it is longer ago.
@@ -89,6 +91,7 @@ struct Raw {
     user: Option<String>,
     token: Option<SecretName>,
     known_hosts: Option<PathBuf>,
+    ca: Option<PathBuf>,
     #[serde(default, deserialize_with = "time")]
     max_sync_age: Option<Duration>,
     #[serde(default)]
@@ -127,6 +130,9 @@ impl TryFrom<Raw> for Settings {
         if raw.known_hosts.is_some() && !is_ssh {
             return Err("`known_hosts` is for a repository by SSH".to_owned());
         }
+        if raw.ca.is_some() && remote.scheme() != Scheme::Https {
+            return Err("`ca` is for a repository by HTTPS".to_owned());
+        }
         let committer = raw.committer.as_deref().unwrap_or("nlrun <nlrun@localhost>");
         Ok(Self {
             remote,
@@ -135,6 +141,7 @@ impl TryFrom<Raw> for Settings {
             timeout: raw.timeout.unwrap_or(TIMEOUT),
             login,
             known_hosts: raw.known_hosts,
+            ca: raw.ca,
             max_sync_age: raw.max_sync_age,
             stale_sync: raw.stale_sync,
             verify: raw.verify,
@@ -190,6 +197,7 @@ mod tests {
             ("url: git@host:nl.git\nevery: 1s", "`every`"),
             ("url: ext::sh -c id", "is not the address"),
             ("url: git@host:nl.git\nallowed_signers: x", "`verify: signed`"),
+            ("url: git@host:nl.git\nca: x", "`ca` is for a repository by HTTPS"),
             ("url: git@host:nl.git\nbrnch: main", "brnch"),
             ("url: git@host:nl.git\ncommitter: me", "is no name with an address"),
         ] {

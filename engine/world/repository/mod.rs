@@ -15,7 +15,7 @@ mod url;
 pub use changed::{Change, Changed, Kind as ChangeKind, is_nothing};
 pub use commit::{Author, Edit, Written};
 pub use export::{Exported, Most};
-pub use mirror::{Checked, Mirror, Refs, merge_request};
+pub use mirror::{About, Checked, Mirror, Refs, merge_request};
 pub use sealed::Sealed;
 pub use url::{Remote, RemoteError, Scheme};
 
@@ -157,7 +157,8 @@ impl Fault {
             ),
             Self::NoProject(_) => Some("a project has the file `nlrun.yaml` at its top; it may be empty"),
             Self::Unsigned { .. } => Some(
-                "sign the commit with a key of the file `allowed_signers` (`git commit -S`), or leave out `verify: signed`",
+                "sign the commit (`git commit -S`) with a key of the file `allowed_signers`, or with one that the server's user trusts in GnuPG; \
+                 or leave out `verify: signed`",
             ),
             Self::Conflict { .. } => Some("read the file again and make the edit anew"),
             Self::TimedOut { .. }
@@ -198,6 +199,10 @@ fn advice(words: &str) -> Option<&'static str> {
         (
             "Authentication failed",
             "look whether the token of `server.project.token` is valid and may read the repository",
+        ),
+        (
+            "certificate verification failed",
+            "name the file with the authority of the server's certificate in `server.project.ca`",
         ),
         ("does not appear to be a git repository", "look at the path in `server.project.url`"),
         ("dubious ownership", "a repository in a folder has to belong to the user who runs the server"),
