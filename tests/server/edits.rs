@@ -95,6 +95,8 @@ fn an_edit_is_a_commit_on_a_branch_of_its_own_until_it_is_merged() {
         items.filter(|one| one["who"] != "token root" && one["allowed"] == allowed).count()
     };
     assert_eq!((count(true), count(false)), (5, 1), "{audit}");
+    let told = format!("file {PATH} on {OWN}: {commit}");
+    assert!(audit["items"].as_array().unwrap().iter().any(|one| one["target"] == told.as_str()), "{audit}");
 }
 
 #[test]

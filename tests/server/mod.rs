@@ -3,6 +3,7 @@
 #![allow(clippy::float_cmp, reason = "metrics that are compared are counts")]
 
 mod api;
+mod audit;
 mod clients;
 mod edits;
 mod full;
