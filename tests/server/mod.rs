@@ -18,6 +18,7 @@ mod identity_tokens;
 mod messages;
 mod operations;
 mod page;
+mod page_project;
 mod prometheus;
 mod queue;
 mod remote;

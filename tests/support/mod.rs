@@ -4,6 +4,7 @@ pub mod account;
 pub mod bao;
 pub mod browser;
 pub mod certificates;
+pub mod chromium;
 pub mod dropbear;
 pub mod faulty;
 pub mod git_http;

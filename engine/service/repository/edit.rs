@@ -1,7 +1,7 @@
 //! Edits of the project's files: each becomes a commit on a branch of the remote repository.
 
 use super::Repository;
-use crate::service::edit::{Change, Kept, Text, TextError, hash_of};
+use crate::service::edit::{Change, Kept, Saves, Text, TextError, hash_of};
 use crate::world::repository::{Author, Edit, Fault};
 
 /// How often an edit is made anew because somebody else has pushed meanwhile.
@@ -27,7 +27,10 @@ impl Repository {
         let hash = hash_of(bytes.as_deref());
         let text = String::from_utf8(bytes.unwrap_or_default());
         let text = text.map_err(|_| TextError::Refused(format!("`{path}` is no text in UTF-8")))?;
-        Ok(Text { path: path.to_owned(), text, hash, branch: ground.is_open.then_some(ground.branch) })
+        let followed = &self.0.settings.branch;
+        let into = (ground.branch != *followed).then(|| followed.clone());
+        let saves = Saves { branch: Some(ground.branch.clone()), into, opens: false };
+        Ok(Text { path: path.to_owned(), text, hash, branch: ground.is_open.then_some(ground.branch), saves })
     }
 
     /// Makes a commit on a branch and pushes it.
@@ -83,6 +86,8 @@ impl Repository {
             hash: hash_of(change.text.as_deref().map(str::as_bytes)),
             place,
             link: None,
+            trouble: None,
+            commit_link: None,
             branch: written.changed.then_some(branch),
             commit: Some(written.commit),
         })
