@@ -27,6 +27,7 @@ mod scheduler;
 mod schedules;
 mod secrets;
 mod settings;
+mod sight;
 mod timetable;
 mod triggers;
 
