@@ -157,13 +157,8 @@ fn cert_parse(call: &mut Call<'_>) -> Result<Dynamic, Raise> {
     Ok(to_dynamic(&looked(call, &given, None, Value::Null, answer)?)?)
 }
 
-/// Returns what `cert_parse` says of what `cert_load` wrote.
-pub(super) fn loaded(text: &str) -> Result<Map, Failure> {
-    let content = Content::Plain(text.as_bytes().to_vec());
-    Ok(parsed(&Given { content, words: "certificate", asked: "cert_load" }.pair(None)?))
-}
-
-fn parsed(pair: &Pair) -> Map {
+/// Returns what a certificate and its chain say, for scripts.
+pub(super) fn parsed(pair: &Pair) -> Map {
     let mut map = fields(&pair.leaf);
     let chain = pair.chain.iter().map(|certificate| Dynamic::from_map(fields(certificate))).collect();
     map.insert("chain".into(), Dynamic::from_array(chain));
@@ -305,7 +300,7 @@ file_put("localhost", "/tmp/nlrun-example/site.pem", pem, #{ mode: "0600" });"#
             &[Param { name: "source", ty: Type::Any, optional: false }],
             &[],
             Some(of_the_run("cert.load", Kind::Read)),
-            "What `cert_parse` tells, with `.certificate` (text, the leaf and its chain without the root) and `.key` (a secret) on top.",
+            "What `cert_parse` tells, with `.certificate` (text, the leaf and its chain without the root), `.root` (text, if it was there) and `.key` (a secret) on top.",
             "Puts a certificate, its chain and its private key together.\n\nThe source is a map `#{ certificate, key }`, the map that \
              `k8s_secret` returns for a TLS secret, or one secret that holds both. The chain may be in any order. A key that is not the \
              certificate's is a failure, and so is one that is not given as a secret.",

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use crate::bindings::call::Content;
-use crate::bindings::cert::loaded;
+use crate::bindings::cert::parsed;
 use crate::bindings::{Call, Raise, SecretValue};
 use crate::gate::permit::invalid;
 use crate::gate::{Done, Effect, Permit, Seen};
@@ -80,13 +80,21 @@ impl Source {
         Pair::of(bundle, key).map_err(wrong)
     }
 
-    /// Writes the leaf and its chain, and the key.
+    /// Writes the leaf and its chain, with the root where it is there, and the key.
     fn written(&self, asked: &str) -> Result<(String, Zeroizing<String>), Failure> {
         let pair = self.pair(asked)?;
-        let write = |order: &str| order.parse::<Order>().and_then(|order| order.write(&pair));
-        let both = write("leaf+chain").and_then(|certificate| Ok((certificate.to_string(), write("key")?)));
+        let both = whole(&pair).and_then(|certificate| Ok((certificate, write(&pair, "key")?)));
         both.map_err(|error| unusable(&self.certificate, asked, "certificate", &error))
     }
+}
+
+fn write(pair: &Pair, order: &str) -> Result<Zeroizing<String>, Error> {
+    order.parse::<Order>().and_then(|order| order.write(pair))
+}
+
+fn whole(pair: &Pair) -> Result<String, Error> {
+    let order = if pair.root().is_some() { "leaf+chain+root" } else { "leaf+chain" };
+    write(pair, order).map(|text| text.to_string())
 }
 
 fn private(key: &Content, asked: &str) -> Result<PrivateKey, Failure> {
@@ -157,7 +165,7 @@ impl Effect for Load<'_> {
 
 /// A pair in order, as scripts and other functions have it.
 pub(super) struct Ready {
-    /// The leaf and its chain without the root, in PEM.
+    /// The leaf and its chain in PEM; with the root, which nobody is sent, where it is known that nothing is missing.
     pub(super) certificate: String,
     /// The key alone; in a replay, which has none, what stands for it.
     pub(super) key: Secret,
@@ -185,7 +193,8 @@ fn load(call: &Call<'_>, source: &Source) -> Result<Ready, Raise> {
 /// Takes what `cert_load` returned as it is; anything else is loaded, so that a replay knows which certificate it was.
 pub(super) fn ready(call: &Call<'_>, value: &Dynamic) -> Result<Ready, Raise> {
     let field = |name: &str| value.read_lock::<Map>()?.get(name).cloned();
-    let certificate = field("certificate").and_then(|text| text.into_string().ok());
+    let text = |name: &str| field(name).and_then(|text| text.into_string().ok());
+    let certificate = text("certificate").map(|sent| sent + &text("root").unwrap_or_default());
     let key = field("key").and_then(Dynamic::try_cast::<SecretValue>);
     match (certificate, key) {
         (Some(certificate), Some(SecretValue(key))) if field("spki").is_some() => {
@@ -197,8 +206,14 @@ pub(super) fn ready(call: &Call<'_>, value: &Dynamic) -> Result<Ready, Raise> {
 
 pub(super) fn cert_load(call: &mut Call<'_>) -> Result<Dynamic, Raise> {
     let Ready { certificate, key } = load(call, &Source::read(&call.value(0), call.name())?)?;
-    let mut map = loaded(&certificate)?;
-    map.insert("certificate".into(), certificate.into());
+    let unusable = |error: Error| invalid(format!("`cert_load` cannot use its `certificate`: {error}"));
+    let pair =
+        Bundle::read(certificate.as_bytes()).and_then(|bundle| Pair::of(bundle, None)).map_err(unusable)?;
+    let mut map = parsed(&pair);
+    map.insert("certificate".into(), write(&pair, "leaf+chain").map_err(unusable)?.to_string().into());
+    if pair.root().is_some() {
+        map.insert("root".into(), write(&pair, "root").map_err(unusable)?.to_string().into());
+    }
     map.insert("key".into(), Dynamic::from(SecretValue(key)));
     Ok(map.into())
 }

@@ -126,7 +126,7 @@ pub(crate) fn schedule(context: &Context, options: &ScheduleOptions) -> Result<u
 fn list(context: &Context) -> Result<u8, Problem> {
     let (out, now) = (&context.out, clock::now());
     let project = context.project()?;
-    let Schedules { definitions, calendars } = project.schedules()?;
+    let Schedules { definitions, calendars, .. } = project.schedules()?;
     let mut table = Table::new(out, &["schedule", "runbook", "when", "zone", "next", "in"], &[]);
     for Definition { schedule, origin } in &definitions {
         let coming = schedule.upcoming(now).next();
@@ -207,7 +207,7 @@ fn next(context: &Context, options: &NextOptions) -> Result<u8, Problem> {
     let (definition, when, tz) = match &options.schedule {
         Some(name) => {
             read = context.project()?.schedules()?;
-            let found = read.definitions.iter().find(|definition| definition.schedule.id == *name);
+            let found = read.find(name);
             let definition = found.ok_or_else(|| {
                 let names = read.definitions.iter().map(|definition| definition.schedule.id.as_str());
                 let hint = did_you_mean(name, names)

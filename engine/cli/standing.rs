@@ -62,7 +62,7 @@ pub(crate) fn standing(context: &Context, verb: &StandingVerb) -> Result<u8, Pro
         }
         StandingVerb::Pause(because) | StandingVerb::Resume(because) => {
             let name = &because.schedule;
-            let found = schedules.definitions.iter().find(|one| one.schedule.id == *name);
+            let found = schedules.find(name);
             let found = found.ok_or_else(|| ServiceError::NoSchedule { name: name.clone() })?;
             let before = reader.cursor(name)?.map(|moved| moved.cursor);
             let now = clock::now();

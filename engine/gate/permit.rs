@@ -3,6 +3,7 @@
 mod api;
 mod gitlab;
 mod k8s;
+mod origin;
 mod probes;
 mod secrets;
 
@@ -34,6 +35,7 @@ use crate::world::shell::Reply;
 use crate::world::transport::{Command, Exit, Fault, Sudo};
 
 pub use crate::gate::output::Captured;
+pub use origin::{Origin, git_failure};
 
 /// A command that ran to its end.
 #[derive(Debug, Clone, PartialEq)]

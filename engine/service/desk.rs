@@ -332,7 +332,7 @@ impl Desk {
         reason: &str,
     ) -> Result<(), ServiceError> {
         let schedules = self.schedules();
-        let found = schedules.definitions.iter().find(|one| one.schedule.id == schedule);
+        let found = schedules.find(schedule);
         let found = found.ok_or_else(|| ServiceError::NoSchedule { name: schedule.to_owned() })?;
         let before = self.read::<_, ServiceError>(|reader| Ok(reader.cursor(schedule)?))?;
         let before = before.map(|moved| moved.cursor);

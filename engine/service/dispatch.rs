@@ -3,7 +3,7 @@
 //! The queue is a view of the run log: what waits, what runs and what is over stands there, so that a server that starts
 //! again knows as much as the one before. In memory is only which processes this one has started.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::Child;
@@ -22,7 +22,7 @@ use crate::runner::{header, language};
 use crate::service::execute::give_up;
 use crate::service::live::ended;
 use crate::service::{Project, Repository, ServiceError, sweep};
-use crate::store::{InQueue, Reader, Store, StoreError};
+use crate::store::{InQueue, Orders, Reader, Store, StoreError};
 use crate::world::{clock, process};
 
 /// How often a process is started for a run, should it end before it has begun or be killed, before the run is given up.
@@ -124,6 +124,7 @@ pub struct Dispatcher {
     reader: Mutex<Reader>,
     spawned: Mutex<HashMap<RunId, Spawned>>,
     headers: Mutex<HashMap<PathBuf, (std::time::SystemTime, Arc<Header>)>>,
+    orders: Mutex<Orders>,
     was_full: AtomicBool,
 }
 
@@ -142,6 +143,11 @@ pub struct Holdup {
     pub wait: Wait,
     /// What the holder of the lock says of itself.
     pub holder: Option<String>,
+}
+
+/// Returns at which place of the queue each run waits.
+pub fn places(held_up: &[(RunId, Holdup)]) -> HashMap<RunId, usize> {
+    held_up.iter().enumerate().map(|(place, (run, _))| (*run, place)).collect()
 }
 
 /// Whether a run may start now that could when it was queued: `Some` is the reason why not.
@@ -168,6 +174,7 @@ impl Dispatcher {
             reader: Mutex::new(store.reader()?),
             spawned: Mutex::default(),
             headers: Mutex::default(),
+            orders: Mutex::default(),
             was_full: AtomicBool::new(false),
         })
     }
@@ -179,10 +186,10 @@ impl Dispatcher {
             return Ok(round);
         }
         self.look_after()?;
-        let (queued, running) = {
-            let reader = self.reader.lock();
-            (reader.queued(&[Status::Queued])?, reader.queued(&[Status::Running])?)
-        };
+        let states = [Status::Queued, Status::Running];
+        let of_queue = self.reader.lock().queued_again(&states, &mut self.orders.lock())?;
+        let (queued, running): (Vec<_>, Vec<_>) =
+            of_queue.into_iter().partition(|one| one.status == Status::Queued);
         let mut spawned = self.spawned.lock();
         // Thousands may wait for a few runbooks.
         let mut known = Headers::new();
@@ -215,7 +222,8 @@ impl Dispatcher {
         }
         // Locks of runs that somebody runs without the queue.
         let mut holders = BTreeMap::new();
-        for name in waiting.iter().flat_map(|(waiting, ..)| &waiting.locks) {
+        let wanted: BTreeSet<&String> = waiting.iter().flat_map(|(waiting, ..)| &waiting.locks).collect();
+        for name in wanted {
             let is_ours = started.iter().any(|run| run.locks.contains(name));
             if let (false, Some(holder)) = (is_ours, self.store.lock_holder(name)) {
                 holders.insert(name.clone(), holder);

@@ -188,6 +188,7 @@ impl Project {
         let hidden = redactor.clone();
         // One that is too short to hide is of nobody's making but the server's, and opens nothing for long.
         secrets.listen(Box::new(move |secret| drop(hidden.add(secret))));
+        let files = crate::world::secrets::Place::new(self.root(), place.variables.iter().cloned());
         let world = World::new(
             Hosts::new(Limits::default()),
             self.clusters(place),
@@ -196,10 +197,8 @@ impl Project {
             Arc::new(ssh_config),
             place.person.clone(),
         )
-        .with_gitlab(
-            self.config().gitlab.clone(),
-            crate::world::secrets::Place::new(self.root(), place.variables.iter().cloned()),
-        );
+        .with_gitlab(self.config().gitlab.clone(), files.clone())
+        .with_origin(self.config().server.project.clone(), files);
         let Prepared { entry, sources, header, params, inventory, grants, allow, .. } = prepared;
         let authority =
             Authority::new(entry.clone(), header.needs.clone(), grants, allow, header.limits.max_hosts);

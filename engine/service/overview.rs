@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::model::event::{Event, Site};
 use crate::model::run::{Mode, RunId, Seq, Status};
 use crate::model::schedule::Wait;
-use crate::service::{Desk, Holdup, ServiceError, start_of};
+use crate::service::{Desk, Holdup, ServiceError, places, start_of};
 use crate::store::{Filter, HeldLock, Question, Reader, RunRow};
 
 /// The most runs that are shown as going on or waiting.
@@ -149,10 +149,11 @@ impl Desk {
             let of_queue = reader.queued(&[Status::Queued, Status::Running])?;
             Ok((running, list(&[Status::Queued])?, list(&[Status::Interrupted, Status::InDoubt])?, of_queue))
         })?;
-        let turn = |run: RunId| held_up.iter().position(|(other, _)| *other == run).unwrap_or(usize::MAX);
+        let turns = places(&held_up);
+        let turn = |run: RunId| turns.get(&run).copied().unwrap_or(usize::MAX);
         waiting.sort_by_key(|line| (turn(line.run), line.run));
         for line in &mut waiting {
-            let holdup = held_up.iter().find(|(run, _)| *run == line.run);
+            let holdup = held_up.get(turn(line.run));
             line.waits = Some(holdup.map_or_else(|| "its turn".to_owned(), |(_, holdup)| holdup.words()));
         }
         running.sort_by_key(|line| (line.questions.is_empty(), line.run));

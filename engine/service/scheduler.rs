@@ -285,7 +285,7 @@ impl Scheduler {
 /// Returns what a calendar has against a run that starts now, although it had nothing at its instant.
 pub fn veto(schedules: &Schedules, order: &Order, now: Timestamp) -> Option<String> {
     let Trigger::Schedule { schedule, .. } = &order.trigger else { return None };
-    let found = schedules.definitions.iter().find(|definition| definition.schedule.id == *schedule)?;
+    let found = schedules.find(schedule)?;
     let (reason, _) = blocked(&found.schedule, now, &schedules.calendars)?;
     Some(format!("while it waited its time passed: {reason}"))
 }
@@ -293,7 +293,7 @@ pub fn veto(schedules: &Schedules, order: &Order, now: Timestamp) -> Option<Stri
 /// Returns how old the project may be for a run of a schedule, and what happens when it is older.
 pub fn sync_limits(schedules: &Schedules, order: &Order) -> Option<(Option<Duration>, StaleSync)> {
     let Trigger::Schedule { schedule, .. } = &order.trigger else { return None };
-    let found = schedules.definitions.iter().find(|definition| definition.schedule.id == *schedule)?;
+    let found = schedules.find(schedule)?;
     Some((found.schedule.max_sync_age, found.schedule.stale_sync))
 }
 

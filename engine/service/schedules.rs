@@ -1,6 +1,6 @@
 //! The project's schedules and calendars: read, and compared with its runbooks.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -29,6 +29,20 @@ pub struct Schedules {
     pub definitions: Vec<Definition>,
     /// The calendars, by name.
     pub calendars: Calendars,
+    places: HashMap<String, usize>,
+}
+
+impl Schedules {
+    fn new(definitions: Vec<Definition>, calendars: Calendars) -> Self {
+        let places = definitions.iter().enumerate();
+        let places = places.map(|(place, definition)| (definition.schedule.id.clone(), place)).collect();
+        Self { definitions, calendars, places }
+    }
+
+    /// Returns the schedule of this name, however many there are.
+    pub fn find(&self, id: &str) -> Option<&Definition> {
+        self.definitions.get(*self.places.get(id)?)
+    }
 }
 
 /// What the runbooks of schedules say.
@@ -74,7 +88,7 @@ impl Project {
             }
         }
         if errors.is_empty() {
-            Ok(Schedules { definitions, calendars })
+            Ok(Schedules::new(definitions, calendars))
         } else {
             Err(ServiceError::Check(errors))
         }

@@ -11,7 +11,7 @@ use crate::model::network::Network;
 use crate::model::role::Role;
 use crate::model::schedule::Limits;
 use crate::service::identity::settings::{Lifetimes, OidcSettings, Requests, RoleGrants, TlsFiles};
-use crate::service::{Allowance, GitLabSettings, ProjectSettings, parse_size};
+use crate::service::{Allowance, GitLabSettings, parse_size};
 
 /// Where the server listens when nothing is said: only this machine reaches it.
 pub const LISTEN: &str = "127.0.0.1:7766";
@@ -31,7 +31,7 @@ pub struct Settings {
     /// What one run may use.
     pub limits: RunLimits,
     /// The repository that the server follows; without one it runs the folder that it was started in.
-    pub project: Option<ProjectSettings>,
+    pub project: Option<crate::world::repository::Settings>,
     /// Who is told what needs somebody.
     pub notify: crate::world::notify::config::Config,
     /// Who may read `/metrics`, and where.

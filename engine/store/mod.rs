@@ -43,7 +43,7 @@ pub use list::Filter;
 pub use log::{NewRun, Passing, Record, RunLog};
 pub use outbox::{Mail, Outgoing, Untold};
 pub use question::Question;
-pub use queue::{Enqueued, InQueue, Keys};
+pub use queue::{Enqueued, InQueue, Keys, Orders};
 pub use reader::{Reader, RunRow};
 pub use retention::{Keep, Pruned, partial};
 pub use schedule::{Fate, Move, Moved};
@@ -87,9 +87,12 @@ impl Store {
         // One process after the other: SQLite does not wait for the lock that turning WAL on needs.
         let turn = dir.join("locks").join("open");
         let _turn = claim::wait_for_lock(&turn)?;
+        if std::fs::metadata(&file).map_or(true, |found| found.len() == 0) {
+            migration::create(&file)?;
+        }
         let mut connection = connect(&file, OpenFlags::default())?;
         let fail = sqlite(&file);
-        connection.pragma_update(None, "auto_vacuum", "INCREMENTAL").map_err(&fail)?;
+        // A backup that was put in its place is in no such mode.
         connection.pragma_update(None, "journal_mode", "WAL").map_err(&fail)?;
         migration::migrate(&mut connection, &file)?;
         limit(&connection, options.max_size).map_err(&fail)?;

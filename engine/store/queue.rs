@@ -1,5 +1,8 @@
 //! Runs that were asked for: put in once, taken out in their turn, begun by the process that runs them.
 
+use std::collections::HashMap;
+use std::sync::Arc;
+
 use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, TransactionBehavior, params};
 
 use crate::model::event::{Event, Start};
@@ -42,7 +45,7 @@ pub struct InQueue {
     /// The run.
     pub run: RunId,
     /// What was asked for.
-    pub order: Order,
+    pub order: Arc<Order>,
     /// When: microseconds since 1970, UTC.
     pub queued_at: i64,
     /// How far it has come.
@@ -54,6 +57,10 @@ pub struct InQueue {
     /// The folder of the project that its process got last.
     pub folder: Option<String>,
 }
+
+/// Orders that have been read: they never change, so who looks at the queue again need not read them again.
+#[derive(Debug, Default)]
+pub struct Orders(HashMap<RunId, Arc<Order>>);
 
 impl Store {
     /// Puts an order into its queue, unless its key is known; all or nothing.
@@ -109,19 +116,36 @@ impl Store {
 impl Reader {
     /// Lists runs of the queue that are in one of these states, in the order in which they were asked for.
     pub fn queued(&self, states: &[Status]) -> Result<Vec<InQueue>, StoreError> {
+        self.queued_again(states, &mut Orders::default())
+    }
+
+    /// Lists them for somebody who has looked before. Orders of runs that are in none of the states any more are forgotten.
+    pub fn queued_again(&self, states: &[Status], known: &mut Orders) -> Result<Vec<InQueue>, StoreError> {
         let words: Vec<String> = states.iter().map(|status| format!("'{}'", status.as_str())).collect();
         let fail = sqlite(&self.file);
         let mut statement = self
             .connection
             .prepare_cached(&format!(
-                "SELECT r.id, e.body, q.queued_at, r.status, q.spawned_at, q.overlap, q.folder
-                 FROM runs r JOIN queue q ON q.run = r.id JOIN events e ON e.id = (r.id << 32 | 1)
-                 WHERE r.status IN ({}) ORDER BY r.id",
+                "SELECT r.id, q.queued_at, r.status, q.spawned_at, q.overlap, q.folder
+                 FROM runs r JOIN queue q ON q.run = r.id WHERE r.status IN ({}) ORDER BY r.id",
                 words.join(", ")
             ))
             .map_err(&fail)?;
+        let mut before = std::mem::take(&mut known.0);
         let rows = statement.query_map([], raw).map_err(&fail)?;
-        rows.map(|row| finish(row.map_err(&fail)?)).collect()
+        let mut found = Vec::new();
+        for row in rows {
+            let (run, queued_at, status, spawned_at, overlap, folder) = row.map_err(&fail)?;
+            let (run, lost) = (RunId(run), |what: &str| StoreError::Lost(format!("run {run}, {what}")));
+            let order = match before.remove(&run) {
+                Some(order) => order,
+                None => Arc::new(self.order(run)?.ok_or_else(|| lost("its order"))?),
+            };
+            known.0.insert(run, order.clone());
+            let status = Status::parse(&status).ok_or_else(|| lost("its status"))?;
+            found.push(InQueue { run, order, queued_at, status, spawned_at, overlap, folder });
+        }
+        Ok(found)
     }
 
     /// Returns the order of a run, where it came through a queue.
@@ -217,18 +241,10 @@ pub(super) fn enqueue_within(
     Ok(Enqueued::New(run))
 }
 
-type Raw = (i64, String, i64, String, Option<i64>, Option<String>, Option<String>);
+type Raw = (i64, i64, String, Option<i64>, Option<String>, Option<String>);
 
 fn raw(row: &Row<'_>) -> rusqlite::Result<Raw> {
-    Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?, row.get(5)?, row.get(6)?))
-}
-
-fn finish((run, body, queued_at, status, spawned_at, overlap, folder): Raw) -> Result<InQueue, StoreError> {
-    let run = RunId(run);
-    let lost = |what: &str| StoreError::Lost(format!("run {run}, {what}"));
-    let Event::Queued(order) = super::reader::parse(run, 1, &body)? else { return Err(lost("its order")) };
-    let status = Status::parse(&status).ok_or_else(|| lost("its status"))?;
-    Ok(InQueue { run, order: *order, queued_at, status, spawned_at, overlap, folder })
+    Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?, row.get(5)?))
 }
 
 /// Describes a run that waits as what it would be started with.

@@ -49,6 +49,7 @@ pub struct World {
     ssh_config: Arc<SshConfig>,
     person: Person,
     gitlab: Option<(gitlab::Config, secrets::Place)>,
+    origin: Option<(repository::Settings, secrets::Place)>,
 }
 
 impl World {
@@ -61,7 +62,8 @@ impl World {
         ssh_config: Arc<SshConfig>,
         person: Person,
     ) -> Self {
-        Self { hosts, http: Http::default(), k8s, secrets, project, ssh_config, person, gitlab: None }
+        let (http, gitlab, origin) = (Http::default(), None, None);
+        Self { hosts, http, k8s, secrets, project, ssh_config, person, gitlab, origin }
     }
 
     /// Adds a GitLab; its files are looked for in a place.
@@ -73,6 +75,18 @@ impl World {
     /// Returns the GitLab, where one is configured.
     pub fn gitlab(&self) -> Option<(&gitlab::Config, &secrets::Place)> {
         self.gitlab.as_ref().map(|(config, place)| (config, place))
+    }
+
+    /// Adds the repository that the project comes from; its files are looked for in a place.
+    #[must_use]
+    pub fn with_origin(self, settings: Option<repository::Settings>, place: secrets::Place) -> Self {
+        Self { origin: settings.map(|settings| (settings, place)), ..self }
+    }
+
+    /// Returns the repository that the project comes from, where one is configured, and the file that says which server is the right one.
+    pub fn origin(&self) -> Option<(&repository::Settings, &secrets::Place, Option<std::path::PathBuf>)> {
+        let (settings, place) = self.origin.as_ref()?;
+        Some((settings, place, settings.trusted(place, &self.person.home)))
     }
 
     /// Returns the pool of connections.

@@ -11,6 +11,7 @@ mod doubt;
 mod failure;
 mod file;
 mod full;
+mod git;
 mod holder;
 mod hostile;
 mod http;

@@ -13,8 +13,9 @@ use crate::server::api::Answer;
 use crate::server::caller::{Operator, Viewer};
 use crate::server::extract::Json;
 use crate::server::problem::{Failure, Problem};
-use crate::service::{Desk, Verify};
+use crate::service::Desk;
 use crate::world::clock;
+use crate::world::repository::Verify;
 
 /// How long a request waits for a fetch.
 const PATIENCE: Duration = Duration::from_secs(60);

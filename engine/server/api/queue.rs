@@ -12,7 +12,7 @@ use crate::server::api::{Answer, Page, instant};
 use crate::server::caller::Viewer;
 use crate::server::extract::{Json, Query};
 use crate::server::problem::Problem;
-use crate::service::ServiceError;
+use crate::service::{ServiceError, places};
 use crate::store::{HeldLock, InQueue};
 use crate::world::clock;
 
@@ -117,7 +117,8 @@ pub(crate) async fn show(_: Viewer, State(app): State<App>) -> Answer<Queue> {
             Ok((reader.queued(&[Status::Queued])?, running, started))
         })?;
         let held_up = desk.held_up();
-        let place = |one: &InQueue| held_up.iter().position(|(run, _)| *run == one.run).unwrap_or(0);
+        let places = places(&held_up);
+        let place = |one: &InQueue| places.get(&one.run).copied().unwrap_or(0);
         let mut waiting: Vec<&InQueue> = queued.iter().collect();
         waiting.sort_by_key(|one| (place(one), one.run));
         let limits = desk.limits();
@@ -140,7 +141,7 @@ pub(crate) async fn show(_: Viewer, State(app): State<App>) -> Answer<Queue> {
             waiting: waiting
                 .into_iter()
                 .map(|one| {
-                    let found = held_up.iter().find(|(run, _)| *run == one.run).map(|(_, holdup)| holdup);
+                    let found = places.get(&one.run).map(|place| &held_up[*place].1);
                     let (waits_for, lock) = match found.map(|holdup| &holdup.wait) {
                         None => (None, None),
                         Some(Wait::Slot) => (Some("slot"), None),

@@ -102,8 +102,7 @@ impl Notifier {
         };
         for one in &untold {
             let name = one.schedule.as_deref();
-            let found =
-                name.and_then(|name| schedules.definitions.iter().find(|known| known.schedule.id == name));
+            let found = name.and_then(|name| schedules.find(name));
             let schedule = found.map(|definition| &definition.schedule);
             if let Some((run, status)) = one.ended {
                 let was_stale = name.and_then(|name| standings.get(name)?.stale_at).is_some();

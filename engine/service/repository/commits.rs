@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 use std::time::Instant;
 
-use super::{Config, Inner, Repository, Verify};
+use super::{Config, Inner, Repository};
 use crate::service::dispatch::{Folder, Folders};
-use crate::world::repository::{COMMITS, Changed, Fault, merge_request};
+use crate::world::repository::{COMMITS, Changed, Fault, Verify, merge_request};
 
 impl Repository {
     /// Demands a signature of a commit, where the settings demand one.
@@ -16,7 +16,8 @@ impl Repository {
                 if let Some(known) = self.0.state.read().verified.get(commit) {
                     return known.clone().map_or(Ok(()), Err);
                 }
-                let allowed = self.0.settings.allowed_signers.as_deref().map(|path| self.path(path));
+                let allowed =
+                    self.0.settings.allowed_signers.as_deref().map(|path| self.own_place().path(path));
                 let home = &self.0.place.person.home;
                 let checked = self.0.mirror.verify(commit, allowed.as_deref(), home);
                 let wrong = checked.err().map(|fault| fault.told());

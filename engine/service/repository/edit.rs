@@ -53,8 +53,7 @@ impl Repository {
                 return Err(changed());
             }
             let edit = Edit {
-                path: change.path.clone(),
-                text: change.text.clone(),
+                files: [(change.path.clone(), change.text.clone())].into(),
                 base: ground.commit,
                 branch: ground.branch,
                 anew: ground.anew,

@@ -7,10 +7,9 @@
 mod commits;
 mod edit;
 mod follow;
-mod settings;
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -18,18 +17,14 @@ use jiff::{SignedDuration, Timestamp};
 use parking_lot::{Condvar, Mutex, RwLock};
 
 pub use follow::Following;
-pub use settings::{Login as LoginSettings, Settings as ProjectSettings, Verify, author};
 
 use crate::model::duration;
 use crate::model::schedule::StaleSync;
-use crate::model::secret::{Secret, SecretName};
 use crate::service::{Place, Project};
 use crate::store::Store;
-use crate::world::repository::{About, COMMITS, Fault, Login, MIRROR, Mirror, Most, Refs, Scheme, Sealed};
+use crate::world::repository::{About, COMMITS, FOLDER, Fault, Login, MIRROR, Mirror, Most, Refs, Settings};
 use crate::world::secrets;
 
-/// The folder of the mirror and the commits, in the state folder.
-const FOLDER: &str = "project";
 /// How far the clock may be set back until a fetch seems to be yet to come.
 const APART: SignedDuration = SignedDuration::from_mins(1);
 
@@ -55,7 +50,7 @@ pub struct Sync {
 pub struct Repository(Arc<Inner>);
 
 struct Inner {
-    settings: ProjectSettings,
+    settings: Settings,
     project: Project,
     place: Place,
     store: Store,
@@ -103,12 +98,7 @@ struct Asked {
 
 impl Repository {
     /// Opens the mirror in the state folder; what it knows from before is in force at once.
-    pub fn open(
-        project: &Project,
-        place: &Place,
-        store: &Store,
-        settings: &ProjectSettings,
-    ) -> Result<Self, Fault> {
+    pub fn open(project: &Project, place: &Place, store: &Store, settings: &Settings) -> Result<Self, Fault> {
         let folder = store.dir().join(FOLDER);
         let mirror = Mirror::open(&folder.join(MIRROR), &folder.join(COMMITS))?;
         let repository = Self(Arc::new(Inner {
@@ -149,7 +139,7 @@ impl Repository {
     }
 
     /// Returns what is configured.
-    pub fn settings(&self) -> &ProjectSettings {
+    pub fn settings(&self) -> &Settings {
         &self.0.settings
     }
 
@@ -189,39 +179,19 @@ impl Repository {
     }
 
     /// Returns a path as `nlrun.yaml` of the server's own folder names it.
-    fn path(&self, path: &Path) -> PathBuf {
-        secrets::Place::new(self.0.project.root(), self.0.place.variables.iter().cloned()).path(path)
+    fn own_place(&self) -> secrets::Place {
+        secrets::Place::new(self.0.project.root(), self.0.place.variables.iter().cloned())
     }
 
-    /// Returns the file that says which servers are the right ones: host keys for SSH, authorities for HTTPS.
+    /// Returns the file that says which servers are the right ones.
     fn trusted(&self) -> Option<PathBuf> {
-        let settings = &self.0.settings;
-        match settings.remote.scheme() {
-            Scheme::Ssh => Some(match &settings.known_hosts {
-                Some(path) => self.path(path),
-                None => self.0.place.person.home.join(".ssh/known_hosts"),
-            }),
-            Scheme::Https => settings.ca.as_deref().map(|path| self.path(path)),
-            Scheme::Http | Scheme::File => None,
-        }
+        self.0.settings.trusted(&self.own_place(), &self.0.place.person.home)
     }
 
     /// Returns who asks, with the secret as it is now.
     fn login(&self) -> Result<Login, String> {
-        let sealed = |result: std::io::Result<Sealed>| result.map_err(|error| error.to_string());
-        Ok(match &self.0.settings.login {
-            LoginSettings::None => Login::None,
-            LoginSettings::KeyFile(path) => Login::KeyFile(self.path(path)),
-            LoginSettings::Key(name) => Login::Key(sealed(Sealed::key(self.secret(name)?.expose()))?),
-            LoginSettings::Token { user, token } => {
-                let secret = self.secret(token)?;
-                let text = secret.expose_str().map_err(|error| error.to_string())?;
-                Login::Token(sealed(Sealed::login(user, text.trim_end()))?)
-            }
-        })
-    }
-
-    fn secret(&self, name: &SecretName) -> Result<Secret, String> {
-        self.0.project.secret_now(&self.0.place, name)
+        let login = &self.0.settings.login;
+        let secret = login.secret().map(|name| self.0.project.secret_now(&self.0.place, name)).transpose()?;
+        login.with(secret.as_ref(), &self.own_place())
     }
 }

@@ -1,5 +1,6 @@
 //! Edits that become commits: made in the mirror, without a work tree, and pushed.
 
+use std::collections::BTreeMap;
 use std::io::{Seek as _, Write as _};
 use std::path::Path;
 use std::process::Stdio;
@@ -34,13 +35,11 @@ impl Author {
     }
 }
 
-/// One file that becomes another one.
+/// Files that become others.
 #[derive(Debug, Clone)]
 pub struct Edit {
-    /// The file's path in the repository.
-    pub path: String,
-    /// What it holds then; nothing to delete it.
-    pub text: Option<String>,
+    /// The paths of files in the repository with what they hold then; nothing to delete one.
+    pub files: BTreeMap<String, Option<String>>,
     /// The commit that the author has seen.
     pub base: String,
     /// The branch that gets the commit; one that is not there, or that `base` has whole, goes on from `base`.
@@ -68,12 +67,44 @@ pub struct Written {
     pub is_new: bool,
 }
 
+/// What an edit would do to a branch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Compared {
+    /// The commit on top of which it would be made.
+    pub top: String,
+    /// The branch's commit; none where it is new.
+    pub tip: Option<String>,
+    /// What each of the files holds there; nothing where it is not there.
+    pub before: BTreeMap<String, Option<Vec<u8>>>,
+}
+
 impl Mirror {
+    /// Finds where an edit would be made, and what is there. The mirror has to be fresh.
+    ///
+    /// It is a conflict when one of the files is another one there than in the commit that the author has seen.
+    pub fn compare(&self, edit: &Edit) -> Result<Compared, Fault> {
+        check_edit(edit)?;
+        let base = self.commit(&edit.base)?;
+        let tip = self.refs()?.find(&format!("refs/heads/{}", edit.branch)).map(str::to_owned);
+        let top = match &tip {
+            None => base.clone(),
+            Some(tip) if edit.anew || self.is_ancestor(tip, &base)? => base.clone(),
+            Some(tip) => tip.clone(),
+        };
+        let mut before = BTreeMap::new();
+        for path in edit.files.keys() {
+            if top != base && self.blob(&base, path)? != self.blob(&top, path)? {
+                return Err(conflict(edit, Some(path), "somebody else has changed it"));
+            }
+            before.insert(path.clone(), self.read(&top, path)?);
+        }
+        Ok(Compared { top, tip, before })
+    }
+
     /// Makes a commit on top of a branch and pushes it. The mirror has to be fresh.
     ///
-    /// It is a conflict when the file is another one there than in the commit that the author has seen; what else has changed
-    /// meanwhile stays. A push that is refused because the branch has moved is a [`Fault::Conflict`], too, and can be tried again
-    /// after a fetch.
+    /// What else than the files has changed on the branch stays. A push that is refused because the branch has moved is a [`Fault::Conflict`],
+    /// as is what [`Mirror::compare`] calls one, and can be tried again after a fetch.
     pub fn write(
         &self,
         edit: &Edit,
@@ -82,22 +113,7 @@ impl Mirror {
         trusted: Option<&Path>,
         patience: Duration,
     ) -> Result<Written, Fault> {
-        check_edit(edit)?;
-        let conflict = |why: &str| Fault::Conflict {
-            branch: edit.branch.clone(),
-            path: edit.path.clone(),
-            why: why.to_owned(),
-        };
-        let base = self.commit(&edit.base)?;
-        let tip = self.refs()?.find(&format!("refs/heads/{}", edit.branch)).map(str::to_owned);
-        let top = match &tip {
-            None => base.clone(),
-            Some(tip) if edit.anew || self.is_ancestor(tip, &base)? => base.clone(),
-            Some(tip) => tip.clone(),
-        };
-        if top != base && self.blob(&base, &edit.path)? != self.blob(&top, &edit.path)? {
-            return Err(conflict("somebody else has changed it"));
-        }
+        let Compared { top, tip, .. } = self.compare(edit)?;
         let tree = self.tree_with(&top, edit)?;
         let old_tree =
             self.git().line(&["rev-parse", "--verify", "--end-of-options", &format!("{top}^{{tree}}")])?;
@@ -128,7 +144,7 @@ impl Mirror {
                     .iter()
                     .any(|part| words.contains(part)) =>
             {
-                return Err(conflict("the branch has moved"));
+                return Err(conflict(edit, None, "the branch has moved"));
             }
             Err(fault) => return Err(fault),
         }
@@ -136,37 +152,39 @@ impl Mirror {
         Ok(Written { commit, changed: true, is_new: tip.is_none() })
     }
 
-    /// Writes the tree of a commit with one file changed, by an index of its own.
+    /// Writes the tree of a commit with some files changed, by an index of its own.
     fn tree_with(&self, top: &str, edit: &Edit) -> Result<String, Fault> {
         let unwritten = |source| Fault::Write { path: "a temporary file".into(), source };
         let folder = tempfile::tempdir().map_err(unwritten)?;
         let index = folder.path().join("index");
         let git = || self.git().variable("GIT_INDEX_FILE", &index);
+        let fed = |text: &[u8]| {
+            let mut file = tempfile::tempfile().map_err(unwritten)?;
+            file.write_all(text).and_then(|()| file.rewind()).map_err(unwritten)?;
+            Ok(Stdio::from(file))
+        };
         git().ask(&["read-tree", top])?;
-        let entry = match &edit.text {
-            Some(text) => {
-                let mut file = tempfile::tempfile().map_err(unwritten)?;
-                file.write_all(text.as_bytes()).and_then(|()| file.rewind()).map_err(unwritten)?;
-                let words = self
-                    .git()
-                    .ask_with(&["hash-object", "-w", "--no-filters", "--stdin"], Stdio::from(file))?;
-                let blob = String::from_utf8_lossy(&words).trim().to_owned();
-                let mode = if self.is_executable(top, &edit.path)? { "100755" } else { "100644" };
-                format!("{mode},{blob},{}", edit.path)
-            }
-            None => {
-                if self.blob(top, &edit.path)?.is_none() {
-                    return Err(Fault::Invalid(format!("there is no file `{}` to delete", edit.path)));
+        let (mut gone, mut words) = (String::new(), vec!["update-index".to_owned(), "--add".to_owned()]);
+        for (path, text) in &edit.files {
+            match text {
+                Some(text) => {
+                    let blob = self
+                        .git()
+                        .ask_with(&["hash-object", "-w", "--no-filters", "--stdin"], fed(text.as_bytes())?)?;
+                    let mode = if self.is_executable(top, path)? { "100755" } else { "100644" };
+                    words.push("--cacheinfo".to_owned());
+                    words.push(format!("{mode},{},{path}", String::from_utf8_lossy(&blob).trim()));
+                }
+                None if self.blob(top, path)?.is_none() => {
+                    return Err(Fault::Invalid(format!("there is no file `{path}` to delete")));
                 }
                 // Mode 0 takes an entry out, and needs no work tree.
-                let mut file = tempfile::tempfile().map_err(unwritten)?;
-                let line = format!("0 {}\t{}\0", "0".repeat(40), edit.path);
-                file.write_all(line.as_bytes()).and_then(|()| file.rewind()).map_err(unwritten)?;
-                git().ask_with(&["update-index", "-z", "--index-info"], Stdio::from(file))?;
-                return git().line(&["write-tree"]);
+                None => gone += &format!("0 {}\t{path}\0", "0".repeat(40)),
             }
-        };
-        git().ask(&["update-index", "--add", "--cacheinfo", &entry])?;
+        }
+        git().ask_with(&["update-index", "-z", "--index-info"], fed(gone.as_bytes())?)?;
+        // These do not go below a file or a link, as entries by `--index-info` would, in its place.
+        git().ask(&words)?;
         git().line(&["write-tree"])
     }
 
@@ -180,7 +198,8 @@ impl Mirror {
         let (author, committer) = (edit.author.line()?, edit.committer.line()?);
         let mut message = edit.message.trim().to_owned();
         if message.is_empty() {
-            message = format!("Edit {}", edit.path);
+            let paths: Vec<&str> = edit.files.keys().map(String::as_str).collect();
+            message = format!("Edit {}", paths.join(", "));
         }
         message.push('\n');
         if let Some(run) = edit.run {
@@ -200,24 +219,31 @@ impl Mirror {
     }
 }
 
+/// A conflict about one of the files, or about all of them.
+fn conflict(edit: &Edit, path: Option<&str>, why: &str) -> Fault {
+    let path = path.or_else(|| edit.files.keys().next().map(String::as_str)).unwrap_or_default();
+    Fault::Conflict { branch: edit.branch.clone(), path: path.to_owned(), why: why.to_owned() }
+}
+
 fn check_edit(edit: &Edit) -> Result<(), Fault> {
     check_name(&edit.branch)?;
-    let path = &edit.path;
-    let is_path = !path.is_empty()
-        && path.len() <= 1024
-        && path.split('/').all(|part| {
-            !part.is_empty()
-                && part != "."
-                && part != ".."
-                && !part.eq_ignore_ascii_case(".git")
-                && part.len() <= 255
-        })
-        && !path.chars().any(char::is_control);
-    if !is_path {
-        return Err(Fault::Invalid(format!("`{path}` is not the path of a file in the project")));
-    }
-    if edit.text.as_ref().is_some_and(|text| text.len() > LARGEST) {
-        return Err(Fault::Invalid(format!("`{path}` would have more than {LARGEST} bytes")));
+    for (path, text) in &edit.files {
+        let is_path = !path.is_empty()
+            && path.len() <= 1024
+            && path.split('/').all(|part| {
+                !part.is_empty()
+                    && part != "."
+                    && part != ".."
+                    && !part.eq_ignore_ascii_case(".git")
+                    && part.len() <= 255
+            })
+            && !path.chars().any(char::is_control);
+        if !is_path {
+            return Err(Fault::Invalid(format!("`{path}` is not the path of a file in the project")));
+        }
+        if text.as_ref().is_some_and(|text| text.len() > LARGEST) {
+            return Err(Fault::Invalid(format!("`{path}` would have more than {LARGEST} bytes")));
+        }
     }
     Ok(())
 }

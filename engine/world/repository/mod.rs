@@ -10,15 +10,19 @@ mod export;
 mod mirror;
 mod repair;
 mod sealed;
+mod settings;
 mod url;
 
 pub use changed::{Change, Changed, Kind as ChangeKind, is_nothing};
-pub use commit::{Author, Edit, Written};
+pub use commit::{Author, Compared, Edit, Written};
 pub use export::{Exported, Most};
 pub use mirror::{About, Checked, Mirror, Refs, merge_request};
 pub use sealed::Sealed;
+pub use settings::{LoginSettings, Settings, Verify, author};
 pub use url::{Remote, RemoteError, Scheme};
 
+/// The folder of a run log's folder that holds the two below.
+pub const FOLDER: &str = "project";
 /// The folder of the mirror, beside that of the commits.
 pub const MIRROR: &str = "mirror.git";
 /// The folder of the commits: one folder each.

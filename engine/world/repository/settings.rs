@@ -1,6 +1,6 @@
-//! `server.project` in `nlrun.yaml`: the repository that the server follows.
+//! `server.project` in `nlrun.yaml`: the repository that the project comes from, and that a server follows.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::de::Error as _;
@@ -8,8 +8,9 @@ use serde::{Deserialize, Deserializer};
 
 use crate::model::duration;
 use crate::model::schedule::StaleSync;
-use crate::model::secret::SecretName;
-use crate::world::repository::{Author, Remote, Scheme};
+use crate::model::secret::{Secret, SecretName};
+use crate::world::repository::{Author, Login, Remote, Scheme, Sealed};
+use crate::world::secrets::Place;
 
 /// The shortest time between two fetches.
 const LEAST: Duration = Duration::from_secs(5);
@@ -18,7 +19,7 @@ const USUAL: Duration = Duration::from_secs(60);
 /// How long one fetch or push may take, unless `timeout` says otherwise.
 const TIMEOUT: Duration = Duration::from_secs(300);
 
-/// The repository that a server follows.
+/// The repository that the project comes from.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(try_from = "Raw")]
 pub struct Settings {
@@ -31,7 +32,7 @@ pub struct Settings {
     /// How long one fetch or push may take.
     pub timeout: Duration,
     /// Who asks.
-    pub login: Login,
+    pub login: LoginSettings,
     /// The file with the server's host keys, for SSH; `~/.ssh/known_hosts` by default.
     pub known_hosts: Option<PathBuf>,
     /// A file with the authorities whose certificates are accepted, for HTTPS; the machine's by default.
@@ -50,7 +51,7 @@ pub struct Settings {
 
 /// Who asks the remote repository.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Login {
+pub enum LoginSettings {
     /// Nobody in particular.
     None,
     /// The holder of a key for SSH, in a file.
@@ -64,6 +65,47 @@ pub enum Login {
         /// The secret.
         token: SecretName,
     },
+}
+
+impl LoginSettings {
+    /// Returns the secret that it takes.
+    pub fn secret(&self) -> Option<&SecretName> {
+        match self {
+            Self::Key(name) | Self::Token { token: name, .. } => Some(name),
+            Self::None | Self::KeyFile(_) => None,
+        }
+    }
+
+    /// Returns who asks, with what the secret is now.
+    pub fn with(&self, secret: Option<&Secret>, place: &Place) -> Result<Login, String> {
+        let sealed = |result: std::io::Result<Sealed>| result.map_err(|error| error.to_string());
+        Ok(match (self, secret) {
+            (Self::None, _) => Login::None,
+            (Self::KeyFile(path), _) => Login::KeyFile(place.path(path)),
+            (Self::Key(_), Some(secret)) => Login::Key(sealed(Sealed::key(secret.expose()))?),
+            (Self::Token { user, .. }, Some(secret)) => {
+                let text = secret.expose_str().map_err(|error| error.to_string())?;
+                Login::Token(sealed(Sealed::login(user, text.trim_end()))?)
+            }
+            (Self::Key(name) | Self::Token { token: name, .. }, None) => {
+                return Err(format!("the secret `{name}` is not there"));
+            }
+        })
+    }
+}
+
+impl Settings {
+    /// Returns the file that says which servers are the right ones: host keys for SSH, authorities for HTTPS.
+    pub fn trusted(&self, place: &Place, home: &Path) -> Option<PathBuf> {
+        match self.remote.scheme() {
+            Scheme::Ssh => {
+                let own = self.known_hosts.as_ref().map(|path| place.path(path));
+                Some(own.unwrap_or_else(|| home.join(".ssh/known_hosts")))
+            }
+            Scheme::Https => self.ca.as_ref().map(|path| place.path(path)),
+            Scheme::Http | Scheme::File => None,
+        }
+    }
 }
 
 /// Whether a commit has to be signed.
@@ -109,11 +151,11 @@ impl TryFrom<Raw> for Settings {
         let remote = Remote::parse(&raw.url).map_err(|error| error.to_string())?;
         let is_ssh = remote.scheme() == Scheme::Ssh;
         let login = match (raw.key_file, raw.key, raw.token, raw.user) {
-            (None, None, None, None) => Login::None,
-            (Some(file), None, None, None) if is_ssh => Login::KeyFile(file),
-            (None, Some(key), None, None) if is_ssh => Login::Key(key),
+            (None, None, None, None) => LoginSettings::None,
+            (Some(file), None, None, None) if is_ssh => LoginSettings::KeyFile(file),
+            (None, Some(key), None, None) if is_ssh => LoginSettings::Key(key),
             (None, None, Some(token), user) if matches!(remote.scheme(), Scheme::Https | Scheme::Http) => {
-                Login::Token { user: user.unwrap_or_else(|| "oauth2".to_owned()), token }
+                LoginSettings::Token { user: user.unwrap_or_else(|| "oauth2".to_owned()), token }
             }
             _ => {
                 return Err("a repository by SSH takes `key` (a secret) or `key_file`, one by HTTPS `token` (a secret) with `user`, \
@@ -182,13 +224,13 @@ mod tests {
             "url: git@host:nl.git\nkey: git/key\nevery: 30s\nmax_sync_age: 1h\nstale_sync: run_last_good",
         )
         .unwrap();
-        assert_eq!(ssh.login, Login::Key("git/key".parse().unwrap()));
+        assert_eq!(ssh.login, LoginSettings::Key("git/key".parse().unwrap()));
         assert_eq!((ssh.branch.as_str(), ssh.every), ("main", Duration::from_secs(30)));
         assert_eq!(ssh.stale_sync, StaleSync::RunLastGood);
         let https = read("url: https://host/nl.git\ntoken: git/token").unwrap();
         assert_eq!(
             https.login,
-            Login::Token { user: "oauth2".to_owned(), token: "git/token".parse().unwrap() }
+            LoginSettings::Token { user: "oauth2".to_owned(), token: "git/token".parse().unwrap() }
         );
         for (text, part) in [
             ("branch: main", "url"),
