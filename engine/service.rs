@@ -27,6 +27,7 @@ mod scheduler;
 mod schedules;
 mod secrets;
 mod settings;
+mod sight;
 mod timetable;
 mod triggers;
 
@@ -35,7 +36,7 @@ pub use catalog::{Choices, Listed, Stand, Took, Went, stands};
 pub use desk::{Desk, Measured};
 pub use dispatch::{Allowance, Dispatcher, Folder, Folders, Here, Holdup, Round, Veto, places};
 pub use doctor::{Finding, State as FindingState, examine};
-pub use edit::{Change, Kept, Text, TextError};
+pub use edit::{Change, Kept, Saves, Text, TextError};
 pub use endpoints::{Endpoint, Ping};
 pub use execute::{Asked, LOCK_WAIT, give_up, take_out};
 pub use history::{groups_by_hosts, start_of, used, walk};

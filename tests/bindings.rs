@@ -7,7 +7,7 @@ use crate::support::certificates::Forge;
 use crate::support::project::Project;
 
 /// Words of the language of runs; everything else is `area_verb`.
-const CONTROL: [&str; 21] = [
+const CONTROL: [&str; 22] = [
     "each",
     "retry",
     "defer",
@@ -20,6 +20,7 @@ const CONTROL: [&str; 21] = [
     "artifact",
     "now",
     "random",
+    "run",
     "sleep",
     "param",
     "secret",

@@ -86,13 +86,18 @@ impl Effect for Sleep {
 
 fn now(call: &mut Call<'_>) -> Result<Dynamic, Raise> {
     let ms = call.perform(&Now)?;
-    let instant = jiff::Timestamp::from_millisecond(ms).map_err(|error| invalid(error.to_string()))?;
+    let now = jiff::Timestamp::from_millisecond(ms).map_err(|error| invalid(error.to_string()))?;
+    Ok(instant(now).into())
+}
+
+/// Writes an instant as scripts have it: `.ms .seconds .text .date`, in UTC.
+pub(super) fn instant(at: jiff::Timestamp) -> rhai::Map {
     let mut fields = rhai::Map::new();
-    fields.insert("ms".into(), ms.into());
-    fields.insert("seconds".into(), (ms / 1000).into());
-    fields.insert("text".into(), instant.strftime("%Y-%m-%dT%H:%M:%SZ").to_string().into());
-    fields.insert("date".into(), instant.strftime("%Y-%m-%d").to_string().into());
-    Ok(fields.into())
+    fields.insert("ms".into(), at.as_millisecond().into());
+    fields.insert("seconds".into(), at.as_second().into());
+    fields.insert("text".into(), at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string().into());
+    fields.insert("date".into(), at.strftime("%Y-%m-%d").to_string().into());
+    fields
 }
 
 fn random(call: &mut Call<'_>) -> Result<Dynamic, Raise> {

@@ -6,6 +6,7 @@
 mod declare;
 
 mod call;
+mod cause;
 mod cert;
 mod cert_load;
 mod cert_sync;
@@ -70,6 +71,7 @@ pub struct Function {
 pub const ALL: &[&Binding] = &[
     &control::BINDING,
     &clock::BINDING,
+    &cause::BINDING,
     &keep::BINDING,
     &dns::BINDING,
     &each::BINDING,

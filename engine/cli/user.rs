@@ -11,7 +11,7 @@ use crate::cli::problem::Problem;
 use crate::cli::table::{Cell, Table};
 use crate::cli::when;
 use crate::model::role::Role;
-use crate::service::identity::{NewUser, add_user, change_user, remove_user};
+use crate::service::identity::{NewUser, add_user, change_user, check_new_user, remove_user};
 use crate::store::{Store, UserChange, Verdict};
 
 /// Make, list, change and remove users of the server
@@ -75,10 +75,13 @@ pub(crate) fn user(context: &Context, options: UserOptions) -> Result<u8, Proble
     match options.what {
         What::Add(add) => {
             let target = format!("users/{} {}", add.name, add.role.as_str());
+            check_new_user(&store, &add.name)?;
             let password = password(&add.name)?;
             let Add { name, role, grant, runbook } = add;
+            let words = format!("{name} signs in as {}, at the server of this project", role.as_str());
             add_user(&store, NewUser { name, password, role, grants: grant, runbooks: runbook }, by, None)?;
             done(context, &store, "users.create", &target)?;
+            context.out.word(&words);
         }
         What::List => list(context, &store)?,
         What::Remove { name } => {

@@ -22,11 +22,12 @@ use crate::gate::Stop;
 use crate::gate::output::Capture;
 use crate::model::address::Address;
 use crate::model::effect::Target;
-use crate::model::event::Failure;
+use crate::model::event::{Event, Failure};
 use crate::model::inventory::{Host, Inventory};
-use crate::model::run::Mode;
+use crate::model::run::{Mode, Seq, Trigger};
 use crate::model::secret::{Secret, SecretName};
 use crate::model::url;
+use crate::store::StoreError;
 use crate::world::clerk::Question;
 use crate::world::clock;
 use crate::world::http;
@@ -171,6 +172,20 @@ impl<'a> Permit<'a> {
             return Err(cancelled());
         }
         Ok(answer)
+    }
+
+    /// Returns who or what asked for the run, and when it began: microseconds since 1970, UTC.
+    pub fn cause(&self) -> Result<(Trigger, i64), Failure> {
+        let unknown = |error: StoreError| invalid(error.to_string());
+        let reader = self.gate.store.reader().map_err(unknown)?;
+        let first = reader.events(self.gate.recorder.run(), Seq(0), 2).map_err(unknown)?;
+        first
+            .into_iter()
+            .find_map(|record| match record.event {
+                Event::Started(start) => Some((start.trigger, record.at)),
+                _ => None,
+            })
+            .ok_or_else(|| invalid("the run log does not say how the run began".to_owned()))
     }
 
     /// Returns the current instant.

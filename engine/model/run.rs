@@ -70,6 +70,9 @@ pub enum Trigger {
         /// How many instants before this one became no run.
         #[serde(default)]
         missed: u64,
+        /// The version of the tables of time zones that the instant was found by; empty in runs that are older than this.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        tzdata: String,
     },
     /// A person who is signed in at the server.
     User {

@@ -28,6 +28,8 @@ use crate::store::Verdict;
 const MOST_FORM: usize = 64 * 1024;
 /// The most bytes of an error that was not written here.
 const MOST_WORDS: usize = 64 * 1024;
+/// The most characters of what a decision is about.
+const MOST_TARGET: usize = 500;
 /// The header that carries what a form carries as `csrf`.
 const CSRF: &str = "x-csrf-token";
 
@@ -135,6 +137,7 @@ pub(super) async fn guard(State(app): State<App>, mut request: Request, next: Ne
     };
     let visit = Visit::of(&app.house, peer, request.headers());
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let file = queried(request.uri().query().unwrap_or_default(), "path");
     let wanted = request.uri().path_and_query().map_or_else(|| path.clone(), ToString::to_string);
     let route = request.extensions().get::<MatchedPath>().map(|route| route.as_str().to_owned());
     let action = app.house.action(&method, route.as_deref().unwrap_or("(nothing)"));
@@ -160,7 +163,7 @@ pub(super) async fn guard(State(app): State<App>, mut request: Request, next: Ne
         }
     };
     let answer = in_words(answer).await;
-    let asked = Asked { who, is_shown, method: &method, path: &path, action };
+    let asked = Asked { who, is_shown, method: &method, path: &path, file, action };
     if let Some(verdict) = verdict(asked, &visit, &answer) {
         put_down(&app, verdict).await;
     }
@@ -173,6 +176,12 @@ pub(super) async fn guard(State(app): State<App>, mut request: Request, next: Ne
     };
     harden(answer.headers_mut(), visit.is_https);
     answer
+}
+
+/// Returns what a query gives a name.
+fn queried(query: &str, name: &str) -> Option<String> {
+    let found = url::form_urlencoded::parse(query.as_bytes()).find(|(known, _)| known == name);
+    found.map(|(_, value)| value.into_owned())
 }
 
 /// Whether a request may change something.
@@ -312,6 +321,8 @@ struct Asked<'a> {
     is_shown: bool,
     method: &'a Method,
     path: &'a str,
+    /// The file of the project that the query names.
+    file: Option<String>,
     action: String,
 }
 
@@ -331,11 +342,15 @@ fn verdict(asked: Asked<'_>, visit: &Visit, answer: &Response) -> Option<Verdict
         (false, is_decision) => is_decision && is_done,
     };
     let path = asked.path.strip_prefix("/api/v1/").unwrap_or(asked.path);
+    let target = note.about.unwrap_or_else(|| match asked.file {
+        Some(file) => format!("{path} {file}"),
+        None => path.to_owned(),
+    });
     is_told.then(|| Verdict {
         who: note.who.unwrap_or(asked.who),
         address: visit.address.to_string(),
         action: asked.action,
-        target: note.about.unwrap_or_else(|| path.chars().take(200).collect()),
+        target: target.chars().take(MOST_TARGET).collect(),
         allowed: !is_refused,
         reason: why.map(|why| why.detail.chars().take(500).collect()).unwrap_or_default(),
     })

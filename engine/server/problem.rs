@@ -171,6 +171,7 @@ impl From<IdentityError> for Failure {
             | IdentityError::Weak { .. }
             | IdentityError::Long { .. }
             | IdentityError::Capability(_)
+            | IdentityError::Verb { .. }
             | IdentityError::Glob(_) => Self::invalid(detail),
             IdentityError::File { .. } | IdentityError::Random => {
                 tracing::error!(error = detail, "a request failed");

@@ -17,6 +17,7 @@ use crate::model::schedule::{Cursor, Limits};
 use crate::service::dispatch::{Dispatcher, Folders, Holdup, Veto};
 use crate::service::execute::take_out;
 use crate::service::scheduler::{self, Alarm, InForce, Scheduler};
+use crate::service::sight::Sight;
 use crate::service::{Place, Project, Schedules, ServiceError};
 use crate::store::{Enqueued, Keys, NamedLock, Reader, Store, StoreError};
 use crate::world::clock;
@@ -52,6 +53,8 @@ struct Inner {
     news: watch::Sender<u64>,
     held_up: Mutex<Vec<(RunId, Holdup)>>,
     in_force: InForce,
+    /// What is seen of the schedules while no scheduler here has them in force.
+    sight: Sight,
     alarms: broadcast::Sender<Alarm>,
     /// Whether a person has moved a cursor, so that every schedule is to be asked.
     is_moved: AtomicBool,
@@ -122,6 +125,7 @@ impl Desk {
             news: watch::Sender::new(0),
             held_up: Mutex::default(),
             in_force,
+            sight: Sight::default(),
             alarms: broadcast::Sender::new(ALARMS),
             is_moved: AtomicBool::new(false),
             moved_at: AtomicI64::new(0),
@@ -305,9 +309,13 @@ impl Desk {
         self.0.wake.ring();
     }
 
-    /// Returns the schedules that are in force.
+    /// Returns the schedules that are in force: those of the scheduler here, or those of the project where another server decides.
     pub fn schedules(&self) -> Arc<Schedules> {
-        self.0.in_force.read().clone()
+        let in_force = self.0.in_force.read().clone();
+        if !in_force.definitions.is_empty() {
+            return in_force;
+        }
+        self.0.sight.read(self.0.folders.as_ref()).unwrap_or(in_force)
     }
 
     /// Returns what people are told as it happens.

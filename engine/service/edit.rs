@@ -15,7 +15,7 @@ use crate::model::role::Caller;
 use crate::model::{hook, schedule};
 use crate::runner::sources::{Disk, SourceError, Sources};
 use crate::service::prepare::check_all;
-use crate::service::{Desk, Project, ServiceError};
+use crate::service::{Desk, Project, ServiceError, hooks};
 use crate::store::sha256;
 use crate::world::files;
 
@@ -41,6 +41,21 @@ pub struct Text {
     /// The branch that it was read from, where it is not the one that is in force.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub branch: Option<String>,
+    /// Where it goes when it is saved.
+    pub saves: Saves,
+}
+
+/// Where a file goes that somebody saves.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Saves {
+    /// The branch that gets the commit; none where the project is a folder that people work in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub branch: Option<String>,
+    /// The branch in force that it has to be merged into; none where the commit goes there at once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub into: Option<String>,
+    /// Whether a merge request is opened for that.
+    pub opens: bool,
 }
 
 /// What is to be saved.
@@ -69,6 +84,12 @@ pub struct Kept {
     pub place: String,
     /// What to look at next, such as a merge request.
     pub link: Option<String>,
+    /// Why there is none, where there should be one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trouble: Option<String>,
+    /// Where the commit can be seen.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub commit_link: Option<String>,
     /// The branch, where it became a commit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub branch: Option<String>,
@@ -148,7 +169,11 @@ impl Desk {
     pub fn text_of(&self, path: &str, branch: Option<&str>, who: &str) -> Result<Text, ServiceError> {
         checked(path)?;
         match self.folders().repository() {
-            Some(repository) => Ok(repository.text_of(path, branch, who)?),
+            Some(repository) => {
+                let mut text = repository.text_of(path, branch, who)?;
+                text.saves.opens = text.saves.into.is_some() && hooks::has_gitlab(self);
+                Ok(text)
+            }
             None => Ok(read(&self.project_now()?, path)?),
         }
     }
@@ -179,14 +204,19 @@ impl Desk {
             return Ok(save_in(self.project_now()?.root(), change)?);
         };
         let mut saved = repository.save(change)?;
+        saved.commit_link = saved.commit.as_deref().and_then(|commit| self.commit_link(commit));
         let target = &repository.settings().branch;
         let Some(branch) = saved.branch.as_ref().filter(|branch| *branch != target) else { return Ok(saved) };
         let title = change.message.lines().map(str::trim).find(|line| !line.is_empty());
         let title = title.map_or_else(|| format!("Edit {}", change.path), str::to_owned);
-        match super::hooks::merge_request(self, branch, target, &title) {
+        match hooks::merge_request(self, branch, target, &title) {
             Some(Ok(url)) => saved.link = Some(url),
             // The commit is there; the merge request is opened with the next edit, or by hand.
-            Some(Err(failure)) => tracing::warn!("no merge request was opened: {}", failure.message),
+            Some(Err(failure)) => {
+                let trouble = format!("no merge request was opened: {}", failure.message);
+                tracing::warn!("{trouble}");
+                saved.trouble = Some(trouble);
+            }
             None => {}
         }
         Ok(saved)
@@ -232,7 +262,8 @@ fn save_in(root: &Path, change: &Change) -> Result<Kept, TextError> {
 }
 
 fn saved_here(hash: String) -> Kept {
-    Kept { hash, place: "the project's folder".to_owned(), link: None, branch: None, commit: None }
+    let place = "the project's folder".to_owned();
+    Kept { hash, place, link: None, trouble: None, commit_link: None, branch: None, commit: None }
 }
 
 fn look_over(
@@ -308,7 +339,13 @@ fn inside(root: &Path, path: &str) -> Result<PathBuf, TextError> {
 fn read(project: &Project, path: &str) -> Result<Text, TextError> {
     let text = read_in(project.root(), path)?;
     let hash = hash_of(text.as_deref().map(str::as_bytes));
-    Ok(Text { path: path.to_owned(), text: text.unwrap_or_default(), hash, branch: None })
+    Ok(Text {
+        path: path.to_owned(),
+        text: text.unwrap_or_default(),
+        hash,
+        branch: None,
+        saves: Saves::default(),
+    })
 }
 
 fn read_in(root: &Path, path: &str) -> Result<Option<String>, TextError> {

@@ -16,7 +16,7 @@ use crate::model::given::Given;
 use crate::model::order::Order;
 use crate::model::run::{RunId, Trigger};
 use crate::model::schedule::clock::{Reading, Step, step};
-use crate::model::schedule::{Cursor, Decision, Queued, Schedule, StaleSync, blocked, decide};
+use crate::model::schedule::{Cursor, Decision, Queued, Schedule, StaleSync, blocked, decide, zone};
 use crate::service::dispatch::Folders;
 use crate::service::execute::give_up_all;
 use crate::service::schedules::Schedules;
@@ -305,11 +305,13 @@ pub fn sync_limits(schedules: &Schedules, order: &Order) -> Option<(Option<Durat
 /// The flag says whether it is kept; otherwise it is only to be said.
 pub fn closed(schedules: &Schedules, runbook: &str, now: Timestamp) -> Option<(bool, String)> {
     let of_it = schedules.definitions.iter().map(|definition| &definition.schedule);
-    let mut of_it = of_it.filter(|schedule| is_same(&schedule.runbook, runbook));
-    of_it.find_map(|schedule| {
+    let of_it = of_it.filter(|schedule| is_same(&schedule.runbook, runbook));
+    let found = of_it.filter_map(|schedule| {
         let (reason, _) = blocked(schedule, now, &schedules.calendars)?;
         Some((schedule.hard, format!("schedule `{}` would not run now: {reason}", schedule.id)))
-    })
+    });
+    // Of several, one that is hard decides.
+    found.max_by_key(|(is_hard, _)| *is_hard)
 }
 
 fn is_same(name: &str, path: &str) -> bool {
@@ -335,6 +337,7 @@ fn order(schedule: &Schedule, queued: &Queued) -> (Order, Keys) {
             schedule: schedule.id.clone(),
             scheduled_at: queued.scheduled_at.as_microsecond(),
             missed: queued.missed_count,
+            tzdata: zone::version().to_owned(),
         },
         grants: match &schedule.grants {
             Some(grants) => grants.iter().map(ToString::to_string).collect(),
@@ -354,7 +357,7 @@ fn order(schedule: &Schedule, queued: &Queued) -> (Order, Keys) {
 }
 
 /// Returns what tells whether the files of schedules and calendars are others than before.
-fn fingerprint(folder: &std::path::Path) -> Vec<(PathBuf, SystemTime, u64)> {
+pub(super) fn fingerprint(folder: &std::path::Path) -> Vec<(PathBuf, SystemTime, u64)> {
     let mut found = Vec::new();
     for name in ["schedules", "calendars"] {
         for entry in std::fs::read_dir(folder.join(name)).into_iter().flatten().flatten() {

@@ -111,12 +111,11 @@ impl Desk {
         Ok(Timetable { schedules: all, trouble })
     }
 
-    /// Returns the schedules that are in force, or those of the files where no server has taken the lead yet.
+    /// Returns the schedules that are in force, and what is wrong with the files as they are now.
     fn in_sight(&self) -> Result<(Arc<Schedules>, Vec<String>), ServiceError> {
         let in_force = self.schedules();
         let read = self.project_now()?.schedules();
         Ok(match read {
-            Ok(read) if in_force.definitions.is_empty() => (Arc::new(read), Vec::new()),
             Ok(_) => (in_force, Vec::new()),
             Err(ServiceError::Check(found)) => {
                 let place = |one: &Diagnostic| format!("{}:{}: {}", one.file, one.line, one.message);

@@ -31,6 +31,10 @@ pub struct Reported {
     pub state: String,
     /// What came of it, for people.
     pub result: String,
+    /// How often it was worked on.
+    pub attempts: u32,
+    /// When it is worked on (again), as long as it waits.
+    pub next_at: Option<i64>,
 }
 
 /// A run that a merge request is told about.
@@ -183,10 +187,19 @@ impl Reader {
         let fail = sqlite(&self.file);
         let mut statement = self
             .connection
-            .prepare_cached("SELECT id, at, state, result FROM hooks ORDER BY at DESC LIMIT ?1")
+            .prepare_cached(
+                "SELECT id, at, state, result, attempts, iif(state = 'waiting', next_at, NULL) FROM hooks ORDER BY at DESC LIMIT ?1",
+            )
             .map_err(&fail)?;
         let row = |row: &Row<'_>| {
-            Ok(Reported { id: row.get(0)?, at: row.get(1)?, state: row.get(2)?, result: row.get(3)? })
+            Ok(Reported {
+                id: row.get(0)?,
+                at: row.get(1)?,
+                state: row.get(2)?,
+                result: row.get(3)?,
+                attempts: row.get(4)?,
+                next_at: row.get(5)?,
+            })
         };
         let rows = statement.query_map([limit as i64], row).map_err(&fail)?;
         rows.map(|row| row.map_err(&fail)).collect()
@@ -201,6 +214,11 @@ impl Reader {
     pub fn reviews_of(&self, project: &str, merge_request: u64) -> Result<Vec<Review>, StoreError> {
         let query = format!("{REVIEW} WHERE v.project = ?1 AND v.merge_request = ?2 ORDER BY v.run");
         self.reviews(&query, params![project, merge_request as i64])
+    }
+
+    /// Lists the newest runs that merge requests are told about.
+    pub fn reviews_newest(&self, limit: usize) -> Result<Vec<Review>, StoreError> {
+        self.reviews(&format!("{REVIEW} ORDER BY v.run DESC LIMIT ?1"), [limit as i64])
     }
 
     fn reviews(&self, query: &str, parameters: impl rusqlite::Params) -> Result<Vec<Review>, StoreError> {

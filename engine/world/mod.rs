@@ -83,10 +83,10 @@ impl World {
         Self { origin: settings.map(|settings| (settings, place)), ..self }
     }
 
-    /// Returns the repository that the project comes from, where one is configured, and the file with the host keys of its server.
-    pub fn origin(&self) -> Option<(&repository::Settings, &secrets::Place, std::path::PathBuf)> {
+    /// Returns the repository that the project comes from, where one is configured, and the file that says which server is the right one.
+    pub fn origin(&self) -> Option<(&repository::Settings, &secrets::Place, Option<std::path::PathBuf>)> {
         let (settings, place) = self.origin.as_ref()?;
-        Some((settings, place, settings.known_hosts(place, &self.person.home)))
+        Some((settings, place, settings.trusted(place, &self.person.home)))
     }
 
     /// Returns the pool of connections.

@@ -53,6 +53,9 @@ fn an_edit_is_a_commit_on_a_branch_of_its_own_until_it_is_merged() {
     let main = origin.head();
     let file = read(&ed, PATH);
     assert!(file["text"].as_str().unwrap().contains("hello one") && file["branch"].is_null(), "{file}");
+    assert_eq!(file["saves"], json!({ "branch": OWN, "into": "main", "opens": false }));
+    let on_main = ed.get(&address(PATH, Some("main"))).json();
+    assert_eq!(on_main["saves"], json!({ "branch": "main", "opens": false }), "{on_main}");
     assert_eq!(put(&op, PATH, None, &text("two"), &file["hash"]).status, 403);
     let first = saved(&put(&ed, PATH, None, &text("two"), &file["hash"]));
     assert_eq!((first["branch"].as_str(), first["link"].is_null()), (Some(OWN), true), "{first}");
@@ -95,6 +98,8 @@ fn an_edit_is_a_commit_on_a_branch_of_its_own_until_it_is_merged() {
         items.filter(|one| one["who"] != "token root" && one["allowed"] == allowed).count()
     };
     assert_eq!((count(true), count(false)), (5, 1), "{audit}");
+    let told = format!("file {PATH} on {OWN}: {commit}");
+    assert!(audit["items"].as_array().unwrap().iter().any(|one| one["target"] == told.as_str()), "{audit}");
 }
 
 #[test]

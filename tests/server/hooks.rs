@@ -477,6 +477,14 @@ fn an_edit_on_a_branch_opens_its_merge_request() {
     assert_eq!((first["link"].as_str(), first["branch"].as_str()), (Some(url), Some(branch)), "{first}");
     // The next edit goes into the same one.
     assert_eq!(edit("fn x() { 2 }\n", &first["hash"])["link"], url);
+    // Where GitLab refuses, the commit is there all the same, and its author is told.
+    let other = json!({ "text": "fn y() { 1 }\n", "before": "" });
+    let saved = ed.send("PUT", "/api/v1/file?path=lib/y.rhai", &[], Some(&other)).json();
+    assert!(saved["trouble"].as_str().unwrap_or_default().contains("no merge request was opened"), "{saved}");
+    assert_eq!(
+        world.origin.at(&["rev-parse", "edit/token-ed/lib/y.rhai"]),
+        saved["commit"].as_str().unwrap()
+    );
     let mut state = world.gitlab.state();
     let requests = &state.at(PROJECT).unwrap().merge_requests;
     let one = &requests[&1];

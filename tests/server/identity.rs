@@ -111,6 +111,13 @@ fn all_sessions_end_when_role_or_password_change_or_the_user_goes() {
     is_problem(&Browser::new(&server).sign_in("ann", PASSWORD), 401);
     let weak = project.args_with_input(["user", "add", "bob", "--role", "viewer"], b"short\n");
     assert!(weak.code == 64 && weak.stderr.contains("fewer than 12"), "{weak:?}");
+    // Nobody types a password for a name that cannot be had.
+    for (name, part) in [("root", "there is a user `root`"), ("a b", "`a b` cannot be a name")] {
+        let refused = project.args_with_input(["user", "add", name, "--role", "viewer"], b"");
+        assert!(refused.stderr.contains(part), "{refused:?}");
+    }
+    let made = project.args_with_input(["user", "add", "bob", "--role", "viewer"], PASSWORD.as_bytes());
+    assert!(made.code == 0 && made.stderr.contains("bob signs in as viewer"), "{made:?}");
 }
 
 #[test]

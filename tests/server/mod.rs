@@ -3,10 +3,12 @@
 #![allow(clippy::float_cmp, reason = "metrics that are compared are counts")]
 
 mod api;
+mod audit;
 mod clients;
 mod edits;
 mod full;
 mod git;
+mod git_trust;
 mod hooks;
 mod hostile;
 mod identity;
@@ -16,6 +18,7 @@ mod identity_tokens;
 mod messages;
 mod operations;
 mod page;
+mod page_project;
 mod prometheus;
 mod queue;
 mod remote;

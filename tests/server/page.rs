@@ -1,13 +1,11 @@
 //! The web page: what the server sends, and what people rely on, tried in a real Chromium where there is one.
-#![expect(clippy::disallowed_methods, reason = "the test drives a browser by a program of its own")]
-
+#![expect(clippy::disallowed_methods, reason = "a client that takes nothing opens its own connection")]
 use std::io::Write as _;
 use std::net::TcpStream;
-use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use serde_json::json;
 
+use crate::support::chromium::{PASSWORD, tests_of};
 use crate::support::project::{Project, until};
 use crate::support::server::{Server, token};
 
@@ -89,10 +87,8 @@ fn project() -> Project {
         .runbook("edited", "//! Is edited.\nconst NEEDS = [\"ssh.exec:localhost\"];\n")
 }
 
-const PASSWORD: &str = "seven lamps over a quiet harbour";
-
 /// Makes a user of this role, who signs in with [`PASSWORD`].
-fn user(project: &Project, name: &str, role: &str) {
+pub(super) fn user(project: &Project, name: &str, role: &str) {
     let output = project.args_with_input(["user", "add", name, "--role", role], PASSWORD.as_bytes());
     assert_eq!(output.code, 0, "{output:?}");
 }
@@ -146,46 +142,17 @@ fn million(project: &Project) -> i64 {
     run
 }
 
-fn chromium() -> Option<PathBuf> {
-    let wanted = std::env::var_os("NLRUN_CHROMIUM").map(PathBuf::from);
-    let usual =
-        ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"].map(PathBuf::from);
-    wanted.into_iter().chain(usual).find(|path| path.is_file())
-}
-
 #[test]
 fn people_can_work_with_it_in_a_real_browser() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/browser");
-    let has_node = Command::new("node").arg("--version").output().is_ok_and(|output| output.status.success());
-    let Some(chromium) =
-        chromium().filter(|_| has_node && folder.join("node_modules/playwright-core").is_dir())
-    else {
-        eprintln!(
-            "skipped: node, chromium or tests/browser/node_modules is not here; `.ci/run` installs them"
-        );
-        return;
-    };
     let project = placed(project());
     let editor = token(&project, "ed", "editor");
     user(&project, "ed", "editor");
     user(&project, "vera", "viewer");
-    let long = million(&project);
+    let long = million(&project).to_string();
     let server = Server::start(&project);
-    let output = Command::new("timeout")
-        .args(["400", "node", "page.mjs"])
-        .current_dir(&folder)
-        .env("NLRUN_URL", &server.url)
-        .env("NLRUN_TOKEN", &editor)
-        .env("NLRUN_PASSWORD", PASSWORD)
-        .env("NLRUN_CHROMIUM", chromium)
-        .env("NLRUN_PROJECT", project.root())
-        .env("NLRUN_LONG", long.to_string())
-        .output()
-        .unwrap();
-    let said = String::from_utf8_lossy(&output.stdout);
-    eprintln!("{said}{}", String::from_utf8_lossy(&output.stderr));
-    assert!(output.status.success(), "{said}");
-    assert!(said.lines().filter(|line| line.starts_with("ok ")).count() >= 14, "{said}");
+    let more = [("NLRUN_PROJECT", project.root().into_os_string()), ("NLRUN_LONG", long.into())];
+    let more: Vec<_> = more.iter().map(|(name, value)| (*name, value.as_os_str())).collect();
+    tests_of("page.mjs", &server, &editor, &more, 14);
 }
 
 #[test]

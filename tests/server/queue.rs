@@ -3,7 +3,7 @@
 
 use serde_json::json;
 
-use crate::support::project::Project;
+use crate::support::project::{Project, until};
 use crate::support::server::{Server, token};
 
 const HELLO: &str = r#"
@@ -97,6 +97,122 @@ fn a_question_waits_for_its_answer() {
         assert_eq!(op.post(&path, &json!({ "yes": yes })).status, 409);
         let shown = op.wait(run, &["done", "failed", "stopped"]);
         assert!(shown["status"] == status || (!yes && shown["status"] == "stopped"), "{shown}");
+    }
+}
+
+#[test]
+fn a_script_sees_why_it_runs_and_when_it_was_due() {
+    let project = Project::new()
+        .runbook(
+            "why",
+            r#"
+            //! Says why it runs.
+            const NEEDS = [];
+            let why = run();
+            let due = if why.scheduled_at == () { "never due" } else { why.scheduled_at.text };
+            let began = why.started_at.ms - (why.lateness_ms ?? 0);
+            print(`${why.trigger}|${due}|${began}|${why.missed_count}`);
+            "#,
+        )
+        .file("schedules/often.yaml", "runbook: why\nevery: 1s\ntz: UTC\n");
+    let operator = token(&project, "op", "operator");
+    let server = Server::start(&project);
+    let op = server.caller(&operator);
+    let said = |run: i64| {
+        let shown = op.wait(run, &["done", "failed", "stopped"]);
+        assert_eq!(shown["status"], "done", "{shown}");
+        let text = op.get(&format!("/api/v1/runs/{run}/events")).text;
+        let line =
+            text.lines().find(|line| line.contains("\"message\"")).expect("it prints a line").to_owned();
+        let line = serde_json::from_str::<serde_json::Value>(line.trim_start_matches("data: ")).unwrap();
+        (shown, line["text"].as_str().unwrap().to_owned())
+    };
+    let (shown, text) = said(op.run(&json!({ "runbook": "why" })));
+    let began = shown["started"].as_str().unwrap().parse::<jiff::Timestamp>().unwrap().as_millisecond();
+    assert_eq!(text, format!("token op|never due|{began}|0"));
+    let mut fired = None;
+    until("the schedule fires", || {
+        let listed = op.get("/api/v1/runs?status=done").json();
+        let items = listed["items"].as_array().unwrap();
+        fired = items.iter().find(|one| one["by"] == "schedule often").and_then(|one| one["run"].as_i64());
+        fired.is_some()
+    });
+    let (shown, text) = said(fired.unwrap());
+    let at = shown["trigger"]["scheduled_at"].as_i64().unwrap();
+    let due = jiff::Timestamp::from_microsecond(at).unwrap();
+    assert_eq!(text, format!("schedule often|{}|{}|0", due.strftime("%Y-%m-%dT%H:%M:%SZ"), at / 1000));
+    assert_eq!(at % 1_000_000, 0, "{shown}");
+    // The tables that told the instant are those of this program.
+    assert_eq!(shown["trigger"]["tzdata"], nlrun::model::schedule::zone::version(), "{shown}");
+}
+
+#[test]
+fn a_run_that_wants_more_than_it_may_have_ends_alone() {
+    let project = Project::new()
+        .file("nlrun.yaml", "server: { limits: { memory: 600MiB, files: 300 } }\n")
+        .runbook(
+            "looks",
+            "//! Looks at its limits.\nconst NEEDS = [\"ssh.read:localhost\"];\n\
+             print(ssh_read(\"localhost\", \"ulimit -v; ulimit -n; ulimit -c\").out);\n",
+        )
+        .runbook(
+            "eats",
+            r#"
+            //! Takes more memory with every round.
+            const NEEDS = [];
+            const LIMITS = #{ memory: "8GiB" };
+            let text = "x";
+            while text.len() < 4000000 { text += text }
+            let rows = #{};
+            let i = 0;
+            loop { i += 1; rows[`k${i}`] = text + i.to_string(); }
+            "#,
+        );
+    let operator = token(&project, "op", "operator");
+    let server = Server::start(&project);
+    let op = server.caller(&operator);
+    let eats = op.run(&json!({ "runbook": "eats" }));
+    let looks = op.run(&json!({ "runbook": "looks" }));
+    op.wait(looks, &["done"]);
+    let said = op.get(&format!("/api/v1/runs/{looks}/events")).text;
+    assert!(said.contains(r"614400\n300\n0"), "{said}");
+    let shown = op.wait(eats, &["failed", "stopped", "interrupted"]);
+    assert!(shown["summary"]["error"]["message"].is_string(), "{shown}");
+    assert_eq!(op.get("/readyz").json()["ready"], true);
+    op.wait(op.run(&json!({ "runbook": "looks" })), &["done"]);
+}
+
+#[test]
+fn a_calendar_warns_people_and_stops_them_where_it_is_hard() {
+    let day = |hours: i64| {
+        let at = nlrun::world::clock::now() + jiff::SignedDuration::from_hours(hours);
+        at.strftime("%Y-%m-%d 00:00").to_string()
+    };
+    let freeze = format!("tz: UTC\nwindows:\n  - {{ from: \"{}\", until: \"{}\" }}\n", day(-48), day(48));
+    let project = project().file("calendars/freeze.yaml", &freeze);
+    let nightly = "runbook: hello\ncron: 0 3 * * *\ntz: UTC\nnot_in: [freeze]\nparams: { name: you }\n";
+    let operator = token(&project, "op", "operator");
+    let body = json!({ "runbook": "hello", "params": { "name": "you" } });
+    for (more, status) in [("", 202), ("hard: true\n", 409)] {
+        project.write("schedules/nightly.yaml", &format!("{nightly}{more}"));
+        if status == 409 {
+            // One that only warns does not hide one that is hard.
+            project.write("schedules/early.yaml", nightly);
+        }
+        // One of two leads; the other one sees the schedules as well, and either does so from its first moment on.
+        let (server, other) = (Server::start(&project), Server::start(&project));
+        let op = server.caller(&operator);
+        for one in [&server, &other] {
+            let asker = one.caller(&operator);
+            let answer = asker.post("/api/v1/runs", &body);
+            assert_eq!(answer.status, status, "{answer:?}");
+            assert!(answer.text.contains("schedule `nightly` would not run now"), "{answer:?}");
+            let listed = asker.get("/api/v1/schedules").json();
+            assert!(listed.to_string().contains("\"nightly\""), "{listed}");
+        }
+        // A plan changes nothing, and is nobody's business.
+        let plan = json!({ "runbook": "hello", "params": { "name": "you" }, "mode": "plan" });
+        assert_eq!(op.post("/api/v1/runs", &plan).status, 202);
     }
 }
 

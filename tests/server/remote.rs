@@ -51,6 +51,8 @@ fn project() -> Project {
             const NEEDS = ["file.put:localhost"];
             file_put("localhost", params.path, "text\n");
             artifact("report.txt", "kept");
+            // No text, in pieces, under a name that an address does not hold as it is.
+            artifact("50% größer?.bin", blob(900000, 254));
             "#,
         )
         .file("schedules/daily.yaml", "runbook: hello\ncron: 0 4 * * *\ntz: UTC\n")
@@ -155,6 +157,8 @@ fn looking_back_is_the_same_there_and_here() {
         vec!["show", "1", "--output", &address, "--stderr"],
         vec!["show", "last", "--source"],
         vec!["show", "2", "--params"],
+        vec!["show", "2", "--artifact", "report.txt"],
+        vec!["show", "2"],
         vec!["log", "1"],
         vec!["log", "1", "--json"],
         vec!["log", "1", "--failed"],
@@ -172,6 +176,17 @@ fn looking_back_is_the_same_there_and_here() {
         (&json!("localhost"), &json!("local")),
         "{hosts:?}"
     );
+    let bytes = |command: &mut std::process::Command| command.output().unwrap().stdout;
+    let words = ["show", "2", "--artifact", "50% größer?.bin"];
+    let (there, here) = (bytes(&mut pair.elsewhere.command(words)), bytes(&mut pair.project.command(words)));
+    assert!(there == here && here == vec![254; 900_000], "{} bytes, and {} here", there.len(), here.len());
+    for asked in [
+        pair.args(&["show", "2", "--artifact", "other"]),
+        pair.project.args(["show", "2", "--artifact", "other"]),
+    ] {
+        let asked = asked.ends(64);
+        assert!(asked.stderr.contains("kept no `other`") && asked.stderr.contains("report.txt"), "{asked:?}");
+    }
     let nothing = pair.args(&["show", "99"]).ends(64);
     assert!(nothing.stderr.contains("run 99"), "{nothing:?}");
 }

@@ -16,7 +16,7 @@ pub struct Origin {
     mirror: Mirror,
     settings: Settings,
     login: Login,
-    known_hosts: PathBuf,
+    trusted: Option<PathBuf>,
     branch: String,
     run: i64,
 }
@@ -34,7 +34,7 @@ impl Origin {
 
     /// Fetches everything anew.
     fn fetch(&self) -> Result<(), Fault> {
-        self.mirror.fetch(&self.settings.remote, &self.login, Some(&self.known_hosts), self.settings.timeout)
+        self.mirror.fetch(&self.settings.remote, &self.login, self.trusted.as_deref(), self.settings.timeout)
     }
 
     /// Makes a commit on the effect's own branch, in the name of the run, and pushes it.
@@ -44,7 +44,7 @@ impl Origin {
         }
         edit.run = Some(self.run);
         let settings = &self.settings;
-        self.mirror.write(&edit, &settings.remote, &self.login, Some(&self.known_hosts), settings.timeout)
+        self.mirror.write(&edit, &settings.remote, &self.login, self.trusted.as_deref(), settings.timeout)
     }
 }
 
@@ -53,7 +53,7 @@ impl Permit<'_> {
     ///
     /// A server's mirror is used where there is one; its own fetches may go on beside this.
     pub async fn origin(&self) -> Result<Origin, Failure> {
-        let (settings, place, known_hosts) = self.gate.world.origin().ok_or_else(|| {
+        let (settings, place, trusted) = self.gate.world.origin().ok_or_else(|| {
             let text = "nlrun.yaml does not say where the project comes from; write \
                         `server: {project: {url: git@…, key: NAME-OF-A-SECRET}}`";
             invalid(text.to_owned())
@@ -70,7 +70,7 @@ impl Permit<'_> {
             return Err(invalid("the effect is about no branch".to_owned()));
         };
         let (branch, run) = (branch.clone(), self.gate.recorder.run().0);
-        let mut origin = Origin { mirror, settings, login, known_hosts, branch, run };
+        let mut origin = Origin { mirror, settings, login, trusted, branch, run };
         let mut tries = 1;
         loop {
             let (back, fetched) = self

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use axum::Extension;
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -9,13 +10,15 @@ use utoipa::{IntoParams, ToSchema};
 
 use crate::bindings;
 use crate::model::given::Given;
+use crate::model::role::Caller;
 use crate::model::runbook::ParameterError;
 use crate::runner::reference;
 use crate::server::App;
 use crate::server::api::{Answer, Page};
 use crate::server::caller::{AtLeast, Editor, Viewer};
 use crate::server::extract::{Json, Query};
-use crate::server::problem::Problem;
+use crate::server::guard::Note;
+use crate::server::problem::{Failure, Problem};
 use crate::service::{Change, Kept, Text};
 
 /// List the files that can be edited
@@ -75,10 +78,10 @@ pub(crate) async fn save(
     State(app): State<App>,
     Query(Which { path, branch }): Query<Which>,
     Json(new): Json<NewText>,
-) -> Answer<Kept> {
+) -> Result<(Extension<Note>, Json<Kept>), Failure> {
     let NewText { text, before, message } = new;
     let change = Change { path, text: Some(text), before, who: caller.name(), message, branch };
-    Ok(Json(app.look(move |desk| desk.save_text(&change, &caller)).await?))
+    changed(&app, change, caller).await
 }
 
 /// Which file is to go.
@@ -106,9 +109,23 @@ pub(crate) async fn remove(
     AtLeast(caller): Editor,
     State(app): State<App>,
     Query(Gone { path, before, message, branch }): Query<Gone>,
-) -> Answer<Kept> {
+) -> Result<(Extension<Note>, Json<Kept>), Failure> {
     let change = Change { path, text: None, before, who: caller.name(), message, branch };
-    Ok(Json(app.look(move |desk| desk.save_text(&change, &caller)).await?))
+    changed(&app, change, caller).await
+}
+
+/// Makes a change, and tells the audit which file it was, and where that went.
+async fn changed(
+    app: &App,
+    change: Change,
+    caller: Caller,
+) -> Result<(Extension<Note>, Json<Kept>), Failure> {
+    let mut about = format!("file {}", change.path);
+    let kept = app.look(move |desk| desk.save_text(&change, &caller)).await?;
+    if let (Some(branch), Some(commit)) = (&kept.branch, &kept.commit) {
+        about = format!("{about} on {branch}: {commit}");
+    }
+    Ok((Extension(Note { about: Some(about), ..Note::default() }), Json(kept)))
 }
 
 /// What to check.

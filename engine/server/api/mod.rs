@@ -7,9 +7,10 @@ mod files;
 mod hooks;
 mod inventory;
 mod look;
-mod project;
+pub(super) mod project;
 mod questions;
 mod queue;
+pub(super) mod roles;
 mod runbooks;
 mod runs;
 mod schedules;
@@ -82,7 +83,9 @@ fn described() -> OpenApiRouter<App> {
         .routes(routes!(tokens::list, tokens::create))
         .routes(routes!(tokens::remove))
         .routes(routes!(audit::list))
+        .routes(routes!(roles::show))
         .routes(routes!(hooks::list))
+        .routes(routes!(hooks::reviews))
         .routes(routes!(project::show))
         .routes(routes!(project::sync))
 }

@@ -6,18 +6,22 @@ use axum::extract::State;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::model::duration;
+use crate::model::schedule::StaleSync;
 use crate::server::App;
 use crate::server::api::Answer;
 use crate::server::caller::{Operator, Viewer};
 use crate::server::extract::Json;
 use crate::server::problem::{Failure, Problem};
 use crate::service::Desk;
+use crate::world::clock;
+use crate::world::repository::Verify;
 
 /// How long a request waits for a fetch.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The project as the server follows it.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Default, Serialize, ToSchema)]
 pub(crate) struct Project {
     /// Whether it comes from a repository; else the server runs a folder, and the rest is absent.
     follows: bool,
@@ -33,39 +37,69 @@ pub(crate) struct Project {
     /// The commit in force.
     #[serde(skip_serializing_if = "Option::is_none")]
     commit: Option<String>,
+    /// Where people can see it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    commit_link: Option<String>,
+    /// The first line of its message.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    subject: Option<String>,
+    /// Who wrote it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    author: Option<String>,
+    /// When it was made: RFC 3339.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    made: Option<String>,
     /// When it was last fetched: RFC 3339.
     #[serde(skip_serializing_if = "Option::is_none")]
     synced: Option<String>,
+    /// The time between two fetches.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    every: Option<String>,
     /// Why it cannot be fetched, or why what was fetched is not used.
     #[serde(skip_serializing_if = "Option::is_none")]
     trouble: Option<String>,
+    /// How many fetches in a row went wrong.
+    failures: u32,
+    /// How long ago the last fetch that went well may be.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_sync_age: Option<String>,
+    /// What becomes of a run when it is longer ago: `fail` or `run_last_good`.
+    #[schema(value_type = Option<String>)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stale_sync: Option<StaleSync>,
+    /// Why no run begins now, because it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stale: Option<String>,
+    /// Whether a commit has to be signed.
+    verifies: bool,
     /// What of the commit was left out.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     warnings: Vec<String>,
 }
 
-fn shown(desk: &Desk) -> Project {
-    let Some(repository) = desk.folders().repository() else {
-        return Project {
-            follows: false,
-            url: None,
-            branch: None,
-            branches: Vec::new(),
-            commit: None,
-            synced: None,
-            trouble: None,
-            warnings: Vec::new(),
-        };
-    };
+/// Returns the project as it is now.
+pub(in crate::server) fn shown(desk: &Desk) -> Project {
+    let Some(repository) = desk.folders().repository() else { return Project::default() };
     let (settings, sync) = (repository.settings(), repository.sync());
+    let made = sync.about.as_ref().and_then(|about| jiff::Timestamp::from_second(about.at).ok());
     Project {
         follows: true,
         url: Some(settings.remote.to_string()),
         branch: Some(settings.branch.clone()),
         branches: repository.branches(),
+        commit_link: sync.commit.as_deref().and_then(|commit| desk.commit_link(commit)),
         commit: sync.commit,
+        subject: sync.about.as_ref().map(|about| about.subject.clone()),
+        author: sync.about.map(|about| about.author),
+        made: made.map(|at| at.to_string()),
         synced: sync.at.map(|at| at.to_string()),
+        every: Some(duration::text(settings.every)),
         trouble: sync.trouble,
+        failures: sync.failures,
+        max_sync_age: settings.max_sync_age.map(duration::text),
+        stale_sync: Some(settings.stale_sync),
+        stale: repository.stale(None, clock::now()),
+        verifies: settings.verify == Verify::Signed,
         warnings: sync.warnings,
     }
 }

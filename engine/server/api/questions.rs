@@ -1,5 +1,6 @@
 //! Questions that runs wait for, and their answers.
 
+use axum::Extension;
 use axum::extract::State;
 use axum::http::StatusCode;
 use serde::Deserialize;
@@ -9,7 +10,9 @@ use crate::server::App;
 use crate::server::api::{Answer, Page};
 use crate::server::caller::{AtLeast, Operator, Viewer};
 use crate::server::extract::{Json, Path};
+use crate::server::guard::Note;
 use crate::server::problem::{Failure, Problem};
+use crate::service::ServiceError;
 
 /// A question that a run waits for.
 #[derive(Debug, serde::Serialize, ToSchema)]
@@ -55,10 +58,14 @@ pub(crate) async fn answer(
     State(app): State<App>,
     Path(question): Path<i64>,
     Json(reply): Json<Reply>,
-) -> Result<StatusCode, Failure> {
-    let answered = app.look(move |desk| desk.reply(question, reply.yes, &caller.name())).await?;
-    if !answered {
-        return Err(Failure::conflict("the question is not open any more"));
-    }
-    Ok(StatusCode::NO_CONTENT)
+) -> Result<(StatusCode, Extension<Note>), Failure> {
+    let answered = app.look(move |desk| {
+        let open = desk.read::<_, ServiceError>(|reader| Ok(reader.questions()?))?;
+        let run = open.iter().find(|one| one.id == question).map(|one| one.run);
+        let Some(run) = run else { return Ok(None) };
+        Ok(desk.reply(question, reply.yes, &caller.name())?.then_some(run))
+    });
+    let run = answered.await?.ok_or_else(|| Failure::conflict("the question is not open any more"))?;
+    let about = format!("questions/{question} of run {run}: {}", if reply.yes { "yes" } else { "no" });
+    Ok((StatusCode::NO_CONTENT, Extension(Note { about: Some(about), ..Note::default() })))
 }

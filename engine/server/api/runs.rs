@@ -334,7 +334,7 @@ pub(crate) async fn cancel(
     State(app): State<App>,
     Path(run): Path<i64>,
     body: Option<Json<Cancel>>,
-) -> Result<StatusCode, Failure> {
+) -> Result<(StatusCode, Extension<Note>), Failure> {
     let now = body.unwrap_or_default().0.now;
     let run = RunId(run);
     let status = app.look(move |desk| desk.read(|reader| Ok(reader.run(run)?.summary.status))).await?;
@@ -342,7 +342,9 @@ pub(crate) async fn cancel(
         return Err(Failure::conflict(format!("run {run} is {status}: there is nothing to cancel")));
     }
     app.look(move |desk| desk.cancel(run, &caller.name(), now)).await?;
-    Ok(StatusCode::ACCEPTED)
+    let how = if now { " without clean-ups" } else { "" };
+    let about = format!("runs/{run}/cancel{how}");
+    Ok((StatusCode::ACCEPTED, Extension(Note { about: Some(about), ..Note::default() })))
 }
 
 /// What a person has decided about acts in doubt.
@@ -364,8 +366,14 @@ pub(crate) async fn resume(
     State(app): State<App>,
     Path(run): Path<i64>,
     body: Option<Json<Resume>>,
-) -> Result<StatusCode, Failure> {
+) -> Result<(StatusCode, Extension<Note>), Failure> {
     let Resume { done, again } = body.unwrap_or_default().0;
+    let mut about = format!("runs/{run}/resume");
+    for (word, addresses) in [("done", &done), ("again", &again)] {
+        if !addresses.is_empty() {
+            about = format!("{about} {word} {}", addresses.join(" "));
+        }
+    }
     app.look(move |desk| desk.resume(RunId(run), &caller, &done, &again)).await?;
-    Ok(StatusCode::ACCEPTED)
+    Ok((StatusCode::ACCEPTED, Extension(Note { about: Some(about), ..Note::default() })))
 }

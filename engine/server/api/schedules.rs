@@ -1,5 +1,6 @@
 //! Schedules: when they are due, how they stand, and what became of their instants.
 
+use axum::Extension;
 use axum::extract::State;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -12,6 +13,7 @@ use crate::server::App;
 use crate::server::api::{Answer, Listing, Page, instant, page_of};
 use crate::server::caller::{AtLeast, Editor, Operator, Viewer};
 use crate::server::extract::{Json, Path, Query};
+use crate::server::guard::Note;
 use crate::server::problem::{Failure, Problem};
 use crate::service::Stand;
 use crate::world::clock;
@@ -347,10 +349,11 @@ pub(crate) async fn pause(
     State(app): State<App>,
     Path(name): Path<String>,
     Json(because): Json<Because>,
-) -> Answer<Schedule> {
+) -> Moved {
     let reason = given(because.reason)?;
     let why = format!("{}: {reason}", caller.name());
-    moved(&app, name, caller.name(), reason, move |cursor, now| cursor.pause(now, why)).await
+    let about = format!("schedules/{name}/pause: {reason}");
+    moved(&app, about, name, caller.name(), reason, move |cursor, now| cursor.pause(now, why)).await
 }
 
 /// Let a schedule go on that stands still; nothing fires for the time in between
@@ -362,8 +365,10 @@ pub(crate) async fn resume(
     State(app): State<App>,
     Path(name): Path<String>,
     Json(because): Json<Because>,
-) -> Answer<Schedule> {
-    moved(&app, name, caller.name(), given(because.reason)?, Cursor::resume).await
+) -> Moved {
+    let reason = given(because.reason)?;
+    let about = format!("schedules/{name}/resume: {reason}");
+    moved(&app, about, name, caller.name(), reason, Cursor::resume).await
 }
 
 /// Where the cursor is to stand, and why.
@@ -385,21 +390,27 @@ pub(crate) async fn set(
     State(app): State<App>,
     Path(name): Path<String>,
     Json(to): Json<To>,
-) -> Answer<Schedule> {
-    let at = time(&to.at)?;
-    moved(&app, name, caller.name(), given(to.reason)?, move |cursor, _| cursor.set(at)).await
+) -> Moved {
+    let (at, reason) = (time(&to.at)?, given(to.reason)?);
+    let about = format!("schedules/{name}/cursor {at}: {reason}");
+    moved(&app, about, name, caller.name(), reason, move |cursor, _| cursor.set(at)).await
 }
+
+/// A schedule that somebody has moved, with what the audit is told.
+type Moved = Result<(Extension<Note>, Json<Schedule>), Failure>;
 
 async fn moved(
     app: &App,
+    about: String,
     name: String,
     who: String,
     reason: String,
     to: impl FnOnce(Cursor, Timestamp) -> Cursor + Send + 'static,
-) -> Answer<Schedule> {
+) -> Moved {
     let wanted = name.clone();
     app.look(move |desk| desk.move_cursor(&wanted, to, &who, &reason)).await?;
-    Ok(Json(one(app, name, Ahead { count: Some(1), after: None }).await?))
+    let schedule = one(app, name, Ahead { count: Some(1), after: None }).await?;
+    Ok((Extension(Note { about: Some(about), ..Note::default() }), Json(schedule)))
 }
 
 /// Which stretch of time to play.

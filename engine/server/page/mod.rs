@@ -3,9 +3,11 @@
 //! A page is made of what the service knows (`service::overview`, `catalog`, `timetable` …); nothing is decided here. Pages work
 //! under a strict Content Security Policy: no inline script or style, nothing from elsewhere.
 
+mod access;
 mod assets;
 mod editor;
 mod inventory;
+mod project;
 mod render;
 mod run;
 mod runbooks;
@@ -53,6 +55,11 @@ pub(crate) fn router() -> Router<App> {
         .route("/inventory/host/{host}", get(inventory::host))
         .route("/queue", get(inventory::queue))
         .route("/audit", get(audit))
+        .route("/project", get(project::show))
+        .route("/users", get(access::users))
+        .route("/user/{user}", get(access::user))
+        .route("/users/tokens", get(access::tokens))
+        .route("/users/roles", get(access::roles))
         .route("/editor", get(editor::list))
         .route("/editor/{*path}", get(editor::show))
         .merge(assets::router())
@@ -125,6 +132,6 @@ async fn audit(AtLeast(caller): Viewer, State(app): State<App>, Query(rows): Que
         })
     });
     let deeds: Vec<serde_json::Value> = deeds.collect();
-    let values = json!({ "title": "Audit", "deeds": deeds, "next": next, "q": rows.q, "is_admin": is_admin });
+    let values = json!({ "title": "Audit", "deeds": deeds, "next": next, "q": rows.q });
     Ok(page("audit.html", values))
 }

@@ -13,7 +13,7 @@ use crate::model::role::{Caller, Role};
 use crate::server::page::assets;
 use crate::server::problem::Failure;
 
-const TEMPLATES: [(&str, &str); 22] = [
+const TEMPLATES: [(&str, &str); 28] = [
     ("layout.html", include_str!("templates/layout.html")),
     ("parts.html", include_str!("templates/parts.html")),
     ("runs.html", include_str!("templates/runs.html")),
@@ -34,6 +34,12 @@ const TEMPLATES: [(&str, &str); 22] = [
     ("queue.html", include_str!("templates/queue.html")),
     ("audit.html", include_str!("templates/audit.html")),
     ("editor.html", include_str!("templates/editor.html")),
+    ("project.html", include_str!("templates/project.html")),
+    ("access.html", include_str!("templates/access.html")),
+    ("users.html", include_str!("templates/users.html")),
+    ("user.html", include_str!("templates/user.html")),
+    ("tokens.html", include_str!("templates/tokens.html")),
+    ("roles.html", include_str!("templates/roles.html")),
     ("login.html", include_str!("templates/login.html")),
     ("problem.html", include_str!("templates/problem.html")),
 ];
@@ -103,6 +109,7 @@ pub(super) fn framed(answer: Response, caller: Option<&Caller>, csrf: &str) -> R
         "role": caller.map(|caller| caller.role.as_str()),
         "may_run": may(Role::Operator),
         "may_edit": may(Role::Editor),
+        "is_admin": may(Role::Admin),
         "csrf": csrf,
     });
     if let (Some(frame), serde_json::Value::Object(values)) = (frame.as_object_mut(), values) {
@@ -194,6 +201,8 @@ fn bytes(count: u64) -> String {
 fn mark(status: &str) -> &'static str {
     match status {
         "done" | "ok" | "run" => "✓",
+        "waiting" => "○",
+        "ignored" => "↷",
         "changed" => "±",
         "failed" | "timed_out" | "denied" => "✕",
         "unreachable" => "⌁",

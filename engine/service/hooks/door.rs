@@ -58,6 +58,21 @@ pub(super) fn with_gitlab<T>(
     runtime.block_on(what(&door))
 }
 
+/// Whether the project of an edit is one of GitLab, where merge requests can be opened.
+pub(crate) fn has_gitlab(desk: &Desk) -> bool {
+    let config = desk.project().config();
+    config.gitlab.is_some() && config.server.gitlab.project.is_some()
+}
+
+impl Desk {
+    /// Returns where people can see a commit; none where nothing says which project of GitLab it is in.
+    pub fn commit_link(&self, commit: &str) -> Option<String> {
+        let config = self.project().config();
+        let (gitlab, project) = (config.gitlab.as_ref()?, config.server.gitlab.project.as_ref()?);
+        Some(format!("{}/{project}/-/commit/{commit}", gitlab.url.trim_end_matches('/')))
+    }
+}
+
 /// Makes sure that a branch has an open merge request into another one; returns its address.
 pub(crate) fn merge_request(
     desk: &Desk,
@@ -65,8 +80,7 @@ pub(crate) fn merge_request(
     target: &str,
     title: &str,
 ) -> Option<Result<String, Failure>> {
-    let project = desk.project().config().server.gitlab.project.clone()?;
-    desk.project().config().gitlab.as_ref()?;
+    let project = desk.project().config().server.gitlab.project.clone().filter(|_| has_gitlab(desk))?;
     Some(with_gitlab(desk, async |door| {
         let there = MergeRequest::find(door, &project, source, target, "opened").await?;
         let one = match there {

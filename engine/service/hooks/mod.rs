@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 use parking_lot::{Condvar, Mutex};
 use zeroize::Zeroizing;
 
-pub(crate) use door::merge_request;
+pub(crate) use door::{has_gitlab, merge_request};
 pub use proof::{Keys, Shown, Unproved};
 pub use settings::{Notes, Settings as GitLabSettings};
 

@@ -1,11 +1,15 @@
 //! Users and tokens: made, changed and removed by whoever may.
 
+use std::collections::BTreeSet;
+
 use globset::Glob;
 use zeroize::Zeroizing;
 
 use super::oidc::Back;
 use super::{IdentityError, digest, hash_new, secret};
+use crate::bindings;
 use crate::model::capability::Capability;
+use crate::model::nearest::did_you_mean;
 use crate::model::role::{Caller, Role};
 use crate::store::{Store, Token, User, UserChange};
 use crate::world::clock;
@@ -36,6 +40,15 @@ pub struct NewToken {
     pub runbooks: Vec<String>,
     /// When it ends: microseconds since 1970, UTC.
     pub expires_at: Option<i64>,
+}
+
+/// Refuses a name that nobody can have, or that somebody has: before a password is typed for it.
+pub fn check_new_user(store: &Store, name: &str) -> Result<(), IdentityError> {
+    check_name(name)?;
+    match store.reader()?.user(name)? {
+        Some(user) => Err(IdentityError::Taken { what: "user", name: user.name }),
+        None => Ok(()),
+    }
 }
 
 /// Makes a user; `giver` is who asks through the server, and gives no more than they have.
@@ -181,8 +194,17 @@ fn check_given(
     runbooks: &[String],
     giver: Option<&Caller>,
 ) -> Result<(), IdentityError> {
+    let verbs: BTreeSet<&str> =
+        bindings::signatures().into_iter().filter_map(|one| one.performs.map(|it| it.effect)).collect();
     for grant in grants {
-        grant.parse::<Capability>()?;
+        let capability = grant.parse::<Capability>()?;
+        // Nobody would notice that it never covers anything.
+        if !verbs.iter().any(|verb| capability.concerns(verb)) {
+            let verb = grant.split(':').next().unwrap_or_default().to_owned();
+            let hint = did_you_mean(&verb, verbs.iter().copied());
+            let hint = hint.map(|hint| format!(": {hint}")).unwrap_or_default();
+            return Err(IdentityError::Verb { verb, hint });
+        }
     }
     for glob in runbooks {
         Glob::new(glob).map_err(|_| IdentityError::Glob(glob.clone()))?;
@@ -244,5 +266,12 @@ mod tests {
         let operator = Caller { role: Role::Operator, ..giver(&["*"], &[]) };
         assert!(check_given(Role::Admin, &[], &[], Some(&operator)).is_err());
         assert!(check_given(Role::Admin, &list(&[":"]), &[], None).is_err());
+        for grant in ["*", "ssh.*", "file.put:@web:/srv/**", "secret.read"] {
+            assert!(check_given(Role::Admin, &list(&[grant]), &[], None).is_ok(), "{grant}");
+        }
+        for (grant, part) in [("ssh.raed", "did you mean `ssh.read`?"), ("everything", "`everything`")] {
+            let error = check_given(Role::Admin, &list(&[grant]), &[], None).unwrap_err().to_string();
+            assert!(error.contains(part), "{grant}: {error}");
+        }
     }
 }

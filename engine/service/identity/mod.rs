@@ -27,7 +27,9 @@ use crate::world::jwt::{JwtError, ProviderError};
 use settings::{Lifetimes, RoleGrants};
 
 pub use job::Shown;
-pub use keep::{NewToken, NewUser, add_token, add_user, change_user, remove_token, remove_user};
+pub use keep::{
+    NewToken, NewUser, add_token, add_user, change_user, check_new_user, remove_token, remove_user,
+};
 pub use limits::{Limiter, network};
 pub use oidc::{Answer, Begun};
 pub use password::hash_new;
@@ -124,6 +126,14 @@ pub enum IdentityError {
     /// A capability is none.
     #[error(transparent)]
     Capability(#[from] crate::model::capability::CapabilityError),
+    /// A capability covers nothing.
+    #[error("no function performs `{verb}`{hint}")]
+    Verb {
+        /// The verb.
+        verb: String,
+        /// What may have been meant.
+        hint: String,
+    },
     /// A glob is none.
     #[error("`{0}` is no glob of runbooks")]
     Glob(String),

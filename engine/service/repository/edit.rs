@@ -1,7 +1,7 @@
 //! Edits of the project's files: each becomes a commit on a branch of the remote repository.
 
 use super::Repository;
-use crate::service::edit::{Change, Kept, Text, TextError, hash_of};
+use crate::service::edit::{Change, Kept, Saves, Text, TextError, hash_of};
 use crate::world::repository::{Author, Edit, Fault};
 
 /// How often an edit is made anew because somebody else has pushed meanwhile.
@@ -27,7 +27,10 @@ impl Repository {
         let hash = hash_of(bytes.as_deref());
         let text = String::from_utf8(bytes.unwrap_or_default());
         let text = text.map_err(|_| TextError::Refused(format!("`{path}` is no text in UTF-8")))?;
-        Ok(Text { path: path.to_owned(), text, hash, branch: ground.is_open.then_some(ground.branch) })
+        let followed = &self.0.settings.branch;
+        let into = (ground.branch != *followed).then(|| followed.clone());
+        let saves = Saves { branch: Some(ground.branch.clone()), into, opens: false };
+        Ok(Text { path: path.to_owned(), text, hash, branch: ground.is_open.then_some(ground.branch), saves })
     }
 
     /// Makes a commit on a branch and pushes it.
@@ -38,11 +41,11 @@ impl Repository {
     pub fn save(&self, change: &Change) -> Result<Kept, TextError> {
         let _work = self.0.work.lock();
         let login = self.login().map_err(TextError::Refused)?;
-        let (settings, known_hosts) = (&self.0.settings, self.known_hosts());
+        let (settings, trusted) = (&self.0.settings, self.trusted());
         let changed = || TextError::Changed(change.path.clone());
         let mut tries = 1;
         let (written, branch) = loop {
-            self.0.mirror.fetch(&settings.remote, &login, Some(&known_hosts), settings.timeout)?;
+            self.0.mirror.fetch(&settings.remote, &login, trusted.as_deref(), settings.timeout)?;
             let refs = self.0.mirror.refs()?;
             self.0.state.write().refs = refs;
             let ground = self.ground(&change.path, change.branch.as_deref(), &change.who)?;
@@ -60,7 +63,7 @@ impl Repository {
                 run: None,
             };
             let written =
-                self.0.mirror.write(&edit, &settings.remote, &login, Some(&known_hosts), settings.timeout);
+                self.0.mirror.write(&edit, &settings.remote, &login, trusted.as_deref(), settings.timeout);
             match written {
                 Ok(written) => break (written, edit.branch),
                 // Whether it is the file itself that has changed, the next try sees before anything is pushed.
@@ -82,6 +85,8 @@ impl Repository {
             hash: hash_of(change.text.as_deref().map(str::as_bytes)),
             place,
             link: None,
+            trouble: None,
+            commit_link: None,
             branch: written.changed.then_some(branch),
             commit: Some(written.commit),
         })

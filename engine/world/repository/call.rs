@@ -74,25 +74,36 @@ impl<'a> Git<'a> {
     }
 
     /// Lets the next call go to a remote repository, and to nothing else, for this long.
+    ///
+    /// `trusted` is a file with host keys for SSH, or with authorities for HTTPS.
     pub(super) fn remote(
         mut self,
         remote: &Remote,
         login: &Login,
-        known_hosts: Option<&Path>,
+        trusted: Option<&Path>,
         patience: Duration,
     ) -> Self {
         self.patience = patience;
         self = self.variable("GIT_ALLOW_PROTOCOL", remote.scheme().protocol());
         if let Login::Token(sealed) = login {
-            // Only the path of the token is in the words, and only this user can follow it.
+            // Only the path of the token is in the words, and only this user can follow it. Whoever the server sends Git on to gets none.
             let helper = format!("!f() {{ test \"$1\" = get && cat {}; }}; f", sealed.path().display());
-            self = self.with(format!("credential.helper={helper}"));
+            self = self.with(format!("credential.{}.helper={helper}", remote.origin()));
         }
-        if remote.scheme() == Scheme::Ssh {
-            self =
-                self.variable("GIT_SSH_VARIANT", "ssh").variable("GIT_SSH_COMMAND", ssh(login, known_hosts));
+        match remote.scheme() {
+            Scheme::Ssh => {
+                self.variable("GIT_SSH_VARIANT", "ssh").variable("GIT_SSH_COMMAND", ssh(login, trusted))
+            }
+            Scheme::Https => match trusted {
+                Some(file) => {
+                    let mut setting = OsString::from("http.sslCAInfo=");
+                    setting.push(file);
+                    self.with(setting)
+                }
+                None => self,
+            },
+            Scheme::Http | Scheme::File => self,
         }
-        self
     }
 
     fn command(&self, arguments: &[&OsStr]) -> Command {

@@ -110,7 +110,7 @@ impl Mirror {
         edit: &Edit,
         remote: &Remote,
         login: &Login,
-        known_hosts: Option<&Path>,
+        trusted: Option<&Path>,
         patience: Duration,
     ) -> Result<Written, Fault> {
         let Compared { top, tip, .. } = self.compare(edit)?;
@@ -125,7 +125,7 @@ impl Mirror {
         // The branch has to be where it was, or not be there: else somebody was faster.
         let lease = format!("--force-with-lease={name}:{}", tip.as_deref().unwrap_or_default());
         let target = format!("{commit}:{name}");
-        let git = self.git().remote(remote, login, known_hosts, patience);
+        let git = self.git().remote(remote, login, trusted, patience);
         let pushed = git.ask(&[
             "push",
             "--quiet",

@@ -69,6 +69,17 @@ pub struct Checked {
     pub key: String,
 }
 
+/// What a commit says of itself.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct About {
+    /// Who wrote it.
+    pub author: String,
+    /// When it was made: seconds since 1970, UTC.
+    pub at: i64,
+    /// The first line of its message.
+    pub subject: String,
+}
+
 /// A bare repository that follows another one.
 #[derive(Debug, Clone)]
 pub struct Mirror {
@@ -110,13 +121,13 @@ impl Mirror {
         &self,
         remote: &Remote,
         login: &Login,
-        known_hosts: Option<&Path>,
+        trusted: Option<&Path>,
         patience: Duration,
     ) -> Result<(), Fault> {
         self.fetch_some(
             remote,
             login,
-            known_hosts,
+            trusted,
             patience,
             &["+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*"],
             true,
@@ -128,24 +139,24 @@ impl Mirror {
         &self,
         remote: &Remote,
         login: &Login,
-        known_hosts: Option<&Path>,
+        trusted: Option<&Path>,
         patience: Duration,
         number: u64,
     ) -> Result<(), Fault> {
         let name = format!("refs/merge-requests/{number}/head");
-        self.fetch_some(remote, login, known_hosts, patience, &[&format!("+{name}:{name}")], false)
+        self.fetch_some(remote, login, trusted, patience, &[&format!("+{name}:{name}")], false)
     }
 
     fn fetch_some(
         &self,
         remote: &Remote,
         login: &Login,
-        known_hosts: Option<&Path>,
+        trusted: Option<&Path>,
         patience: Duration,
         names: &[&str],
         prune: bool,
     ) -> Result<(), Fault> {
-        let git = self.git().remote(remote, login, known_hosts, patience);
+        let git = self.git().remote(remote, login, trusted, patience);
         let mut words =
             vec!["fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--no-recurse-submodules"];
         words.push(if prune { "--prune" } else { "--no-prune" });
@@ -233,6 +244,16 @@ impl Mirror {
             Err(Fault::Failed { words, .. }) if words == "exit code 1" => Ok(None),
             Err(fault) => Err(fault),
         }
+    }
+
+    /// Returns what a commit says of itself.
+    pub fn about(&self, commit: &str) -> Result<About, Fault> {
+        let words =
+            ["log", "--max-count=1", "--no-show-signature", "--format=%an%x00%ct%x00%s", "--end-of-options"];
+        let line = self.git().line(&[&words[..], &[commit]].concat())?;
+        let mut parts = line.split('\0').map(str::to_owned);
+        let (author, at) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+        Ok(About { author, at: at.parse().unwrap_or_default(), subject: parts.next().unwrap_or_default() })
     }
 
     /// Keeps a commit, whatever becomes of its branch.

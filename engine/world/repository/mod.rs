@@ -16,7 +16,7 @@ mod url;
 pub use changed::{Change, Changed, Kind as ChangeKind, is_nothing};
 pub use commit::{Author, Compared, Edit, Written};
 pub use export::{Exported, Most};
-pub use mirror::{Checked, Mirror, Refs, merge_request};
+pub use mirror::{About, Checked, Mirror, Refs, merge_request};
 pub use sealed::Sealed;
 pub use settings::{LoginSettings, Settings, Verify, author};
 pub use url::{Remote, RemoteError, Scheme};
@@ -161,7 +161,8 @@ impl Fault {
             ),
             Self::NoProject(_) => Some("a project has the file `nlrun.yaml` at its top; it may be empty"),
             Self::Unsigned { .. } => Some(
-                "sign the commit with a key of the file `allowed_signers` (`git commit -S`), or leave out `verify: signed`",
+                "sign the commit (`git commit -S`) with a key of the file `allowed_signers`, or with one that the server's user trusts in GnuPG; \
+                 or leave out `verify: signed`",
             ),
             Self::Conflict { .. } => Some("read the file again and make the edit anew"),
             Self::TimedOut { .. }
@@ -202,6 +203,10 @@ fn advice(words: &str) -> Option<&'static str> {
         (
             "Authentication failed",
             "look whether the token of `server.project.token` is valid and may read the repository",
+        ),
+        (
+            "certificate verification failed",
+            "name the file with the authority of the server's certificate in `server.project.ca`",
         ),
         ("does not appear to be a git repository", "look at the path in `server.project.url`"),
         ("dubious ownership", "a repository in a folder has to belong to the user who runs the server"),

@@ -35,6 +35,8 @@ pub struct Settings {
     pub login: LoginSettings,
     /// The file with the server's host keys, for SSH; `~/.ssh/known_hosts` by default.
     pub known_hosts: Option<PathBuf>,
+    /// A file with the authorities whose certificates are accepted, for HTTPS; the machine's by default.
+    pub ca: Option<PathBuf>,
     /// How long ago the last fetch that went well may be.
     pub max_sync_age: Option<Duration>,
     /// What happens to a run when it is longer ago.
@@ -93,9 +95,16 @@ impl LoginSettings {
 }
 
 impl Settings {
-    /// Returns the file with the host keys of servers.
-    pub fn known_hosts(&self, place: &Place, home: &Path) -> PathBuf {
-        self.known_hosts.as_ref().map_or_else(|| home.join(".ssh/known_hosts"), |path| place.path(path))
+    /// Returns the file that says which servers are the right ones: host keys for SSH, authorities for HTTPS.
+    pub fn trusted(&self, place: &Place, home: &Path) -> Option<PathBuf> {
+        match self.remote.scheme() {
+            Scheme::Ssh => {
+                let own = self.known_hosts.as_ref().map(|path| place.path(path));
+                Some(own.unwrap_or_else(|| home.join(".ssh/known_hosts")))
+            }
+            Scheme::Https => self.ca.as_ref().map(|path| place.path(path)),
+            Scheme::Http | Scheme::File => None,
+        }
     }
 }
 
@@ -124,6 +133,7 @@ struct Raw {
     user: Option<String>,
     token: Option<SecretName>,
     known_hosts: Option<PathBuf>,
+    ca: Option<PathBuf>,
     #[serde(default, deserialize_with = "time")]
     max_sync_age: Option<Duration>,
     #[serde(default)]
@@ -162,6 +172,9 @@ impl TryFrom<Raw> for Settings {
         if raw.known_hosts.is_some() && !is_ssh {
             return Err("`known_hosts` is for a repository by SSH".to_owned());
         }
+        if raw.ca.is_some() && remote.scheme() != Scheme::Https {
+            return Err("`ca` is for a repository by HTTPS".to_owned());
+        }
         let committer = raw.committer.as_deref().unwrap_or("nlrun <nlrun@localhost>");
         Ok(Self {
             remote,
@@ -170,6 +183,7 @@ impl TryFrom<Raw> for Settings {
             timeout: raw.timeout.unwrap_or(TIMEOUT),
             login,
             known_hosts: raw.known_hosts,
+            ca: raw.ca,
             max_sync_age: raw.max_sync_age,
             stale_sync: raw.stale_sync,
             verify: raw.verify,
@@ -225,6 +239,7 @@ mod tests {
             ("url: git@host:nl.git\nevery: 1s", "`every`"),
             ("url: ext::sh -c id", "is not the address"),
             ("url: git@host:nl.git\nallowed_signers: x", "`verify: signed`"),
+            ("url: git@host:nl.git\nca: x", "`ca` is for a repository by HTTPS"),
             ("url: git@host:nl.git\nbrnch: main", "brnch"),
             ("url: git@host:nl.git\ncommitter: me", "is no name with an address"),
         ] {

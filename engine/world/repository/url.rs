@@ -97,6 +97,11 @@ impl Remote {
         self.scheme
     }
 
+    /// Returns the server as the name of a setting has it: `https://HOST:PORT`; empty where it is no URL.
+    pub(super) fn origin(&self) -> String {
+        ::url::Url::parse(&self.text).map(|url| url.origin().ascii_serialization()).unwrap_or_default()
+    }
+
     /// Returns the address as Git takes it.
     pub fn as_str(&self) -> &str {
         &self.text

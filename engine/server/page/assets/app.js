@@ -45,10 +45,42 @@ document.addEventListener("fresh", times);
 
 // Buttons that change something: forms that say what they send.
 
+/** Returns what a form holds; fields say by `data-as` what becomes of their text. */
 function values(form) {
     const given = {};
-    for (const [name, value] of new FormData(form)) given[name] = value;
+    for (const [name, value] of new FormData(form)) {
+        const as = form.elements[name].dataset?.as;
+        if (as === "lines") given[name] = value.split("\n").map((line) => line.trim()).filter(Boolean);
+        // The field shows the reader's own clock.
+        else if (as !== "time") given[name] = value;
+        else if (value) given[name] = new Date(value).toISOString();
+    }
     return given;
+}
+
+/** Shows the secret of a new token: the server does not know it any more. */
+function secret({ secret: text, token }) {
+    const card = document.getElementById("secret");
+    const field = make("input", { readonly: true, value: text, "aria-label": `The secret of ${token.name}`, spellcheck: "false" });
+    const copy = make("button", { type: "button" }, "Copy");
+    copy.addEventListener("click", async () => {
+        field.select();
+        try {
+            await navigator.clipboard.writeText(text);
+            say("✓ Copied");
+        } catch {
+            // Without TLS a browser has no clipboard for pages; what is selected can be copied by hand.
+            say("Selected: copy it by hand");
+        }
+    });
+    card.replaceChildren(
+        make("h2", {}, `The secret of ${token.name}`),
+        make("p", {}, "Keep it now: nobody can show it again. Programs send it in the header ", make("code", {}, "Authorization"), ", after the word ", make("code", {}, "Bearer"), "."),
+        make("div", { class: "buttons" }, make("span", { class: "grow" }, field), copy),
+    );
+    card.hidden = false;
+    card.scrollIntoView({ block: "nearest" });
+    field.select();
 }
 
 function replayed(answer) {
@@ -84,11 +116,13 @@ document.addEventListener("submit", async (event) => {
         const answer = await send(method, path, body);
         if (form.dataset.then === "run") location.assign(`/runs/${answer.run}`);
         else if (form.dataset.then === "replay") replayed(answer);
+        else if (form.dataset.then?.startsWith("/")) location.assign(form.dataset.then);
         else if (document.activeElement?.closest("form") === form) document.activeElement.blur();
-        if (!form.dataset.then) {
+        if (!form.dataset.then || form.dataset.then === "secret") {
             say("✓ Done");
-            form.reset();
+            if (form.dataset.keep === undefined) form.reset();
             await refresh();
+            if (form.dataset.then) secret(answer);
         }
     } catch (error) {
         say(`✕ ${error.message}`, "bad");
@@ -124,7 +158,10 @@ for (const link of document.querySelectorAll(".top nav a")) {
     const at = link.getAttribute("href");
     const here = location.pathname;
     const isHere = here === at || here.startsWith(`${at}/`) || (at.endsWith("s") && here.startsWith(`${at.slice(0, -1)}/`));
-    if (isHere) link.setAttribute("aria-current", "page");
+    if (!isHere) continue;
+    link.setAttribute("aria-current", "page");
+    // On a phone the row is wider than the screen.
+    link.parentElement.scrollLeft = link.offsetLeft - link.parentElement.offsetLeft - link.parentElement.clientWidth / 3;
 }
 
 // Light and dark.

@@ -233,17 +233,31 @@ function edit() {
 
     // Saving.
 
+    function tell({ commit, commit_link: at, branch, link, trouble }) {
+        const told = document.getElementById("saved");
+        if (!commit) return;
+        const number = make("code", { title: commit }, commit.slice(0, 10));
+        told.replaceChildren(branch ? "Saved as commit " : "Nothing has changed since commit ", at ? make("a", { href: at }, number) : number);
+        if (branch) told.append(" on ", make("code", {}, branch));
+        if (link) told.append(" · merge request ", make("a", { href: link }, link));
+        if (trouble) told.append(` · ${trouble}`);
+        told.className = trouble ? "note warn" : "note";
+        told.hidden = false;
+    }
+
     async function save() {
         if (text.readOnly) return;
         const value = text.value;
         const message = document.getElementById("why")?.value ?? "";
         try {
-            const answer = await send("PUT", `/api/v1/file?path=${encodeURIComponent(path)}`, { text: value, before: hash, message });
+            const query = new URLSearchParams({ path });
+            if (pad.dataset.branch) query.set("branch", pad.dataset.branch);
+            const answer = await send("PUT", `/api/v1/file?${query}`, { text: value, before: hash, message });
             hash = answer.hash;
             saved = value;
             paint();
             say(`✓ Saved in ${answer.place}`);
-            if (answer.link) state.replaceChildren(make("a", { href: answer.link }, answer.link));
+            tell(answer);
         } catch (error) {
             say(`✕ ${error.message}`, "bad");
             if (error.status === 422 && error.problem?.errors) {
