@@ -10,6 +10,7 @@ mod cause;
 mod cert;
 mod cert_load;
 mod cert_sync;
+mod cisco;
 mod clock;
 mod control;
 mod dns;
@@ -85,6 +86,7 @@ pub const ALL: &[&Binding] = &[
     &project::BINDING,
     &secret_write::BINDING,
     &cert::BINDING,
+    &cisco::BINDING,
     &ssh::BINDING,
     &tls::BINDING,
     &wait::BINDING,

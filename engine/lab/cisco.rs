@@ -27,6 +27,8 @@ pub struct Device {
     pub access: Access,
     /// What goes wrong on purpose.
     pub faults: Faults,
+    /// On how many connections, from the first one on; none: on all.
+    pub faulty: Option<u64>,
     /// How long a minute is: tests have short ones.
     pub minute: Duration,
 }
@@ -38,6 +40,7 @@ impl Device {
             machine: Arc::new(Mutex::new(machine)),
             access,
             faults: Faults::default(),
+            faulty: None,
             minute: Duration::from_secs(60),
         }
     }
@@ -300,7 +303,9 @@ impl Handler for Login {
         session.channel_success(id)?;
         let (console, said) = {
             let machine = self.device.machine.lock();
-            Console::open(self.number, &machine, self.device.access.clone(), self.device.faults.clone())
+            let is_faulty = self.device.faulty.is_none_or(|most| self.number <= most);
+            let faults = if is_faulty { self.device.faults.clone() } else { Faults::default() };
+            Console::open(self.number, &machine, self.device.access.clone(), faults)
         };
         self.consoles.insert(id, console);
         session.data(id, said)

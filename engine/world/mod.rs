@@ -1,6 +1,7 @@
 //! The only code that opens sockets, starts processes, reads the clock or touches files for a runbook.
 
 mod cancel;
+pub mod cisco;
 pub mod clerk;
 pub mod clock;
 pub mod dns;
@@ -42,6 +43,7 @@ use crate::world::ssh::ssh_config::SshConfig;
 /// The clients behind the gate; only the gate holds one.
 pub struct World {
     hosts: Hosts,
+    devices: cisco::Devices,
     http: Http,
     k8s: K8s,
     secrets: Secrets,
@@ -62,8 +64,9 @@ impl World {
         ssh_config: Arc<SshConfig>,
         person: Person,
     ) -> Self {
+        let devices = cisco::Devices::new(hosts.clone());
         let (http, gitlab, origin) = (Http::default(), None, None);
-        Self { hosts, http, k8s, secrets, project, ssh_config, person, gitlab, origin }
+        Self { hosts, devices, http, k8s, secrets, project, ssh_config, person, gitlab, origin }
     }
 
     /// Adds a GitLab; its files are looked for in a place.
@@ -92,6 +95,11 @@ impl World {
     /// Returns the pool of connections.
     pub fn hosts(&self) -> &Hosts {
         &self.hosts
+    }
+
+    /// Returns the sessions at network devices.
+    pub fn devices(&self) -> &cisco::Devices {
+        &self.devices
     }
 
     /// Returns the clients for HTTP.

@@ -77,6 +77,11 @@ impl Machine {
         self.locked_by = None;
     }
 
+    /// Whether a reload has been ordered that nobody has called off.
+    pub fn is_reload_due(&self) -> bool {
+        self.reload.is_some()
+    }
+
     /// Does what a timer was set for, unless that was cancelled; says whether the device reloads: sessions are over then.
     pub fn ring(&mut self, timer: u64) -> bool {
         if self.revert.as_ref().is_some_and(|revert| revert.timer == timer) {
