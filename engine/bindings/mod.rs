@@ -9,6 +9,7 @@ mod call;
 mod cert;
 mod cert_load;
 mod cert_sync;
+mod cisco;
 mod clock;
 mod control;
 mod dns;
@@ -83,6 +84,7 @@ pub const ALL: &[&Binding] = &[
     &project::BINDING,
     &secret_write::BINDING,
     &cert::BINDING,
+    &cisco::BINDING,
     &ssh::BINDING,
     &tls::BINDING,
     &wait::BINDING,

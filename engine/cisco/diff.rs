@@ -152,7 +152,10 @@ impl Writer<'_> {
         };
         if let Some(rule) = rule {
             operation.rank = rule.id;
-            operation.risks.extend(rule.risk);
+            // What changes inside a section has its own risks; the section stays.
+            if !matches!(change, Change::Inside(..)) {
+                operation.risks.extend(rule.risk);
+            }
         }
         operation.is_removal = match change {
             Change::Remove(item) => !item.is_off,

@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::diff::{Unclear, compared, diff};
+use super::filter::is_passing;
 use super::guard::{Unusable, guard, guard_pair};
 use super::plan::{Note, Plan};
 use super::tree::Tree;
@@ -69,7 +70,7 @@ pub fn drift(os: Os, running: &str, intended: &str) -> Drift {
     }
     match diff(os, running, intended) {
         Ok(plan) if plan.is_empty() => {
-            if bare(running) == bare(intended) {
+            if bare(os, running) == bare(os, intended) {
                 Drift::Same
             } else {
                 Drift::Textual { notes: plan.notes }
@@ -91,18 +92,12 @@ pub fn drift(os: Os, running: &str, intended: &str) -> Drift {
 }
 
 /// The lines that are no comments and do not change by themselves.
-fn bare(text: &str) -> Vec<&str> {
+fn bare(os: Os, text: &str) -> Vec<&str> {
     let lines = text.lines().map(str::trim_end).filter(|line| !line.trim().is_empty());
     lines
         .filter(|line| {
             let line = line.trim_start();
-            !(line.starts_with('!')
-                || line.starts_with(": ")
-                || line == ":"
-                || line.starts_with("Building configuration")
-                || line.starts_with("Current configuration")
-                || line.starts_with("ntp clock-period")
-                || line.starts_with("Cryptochecksum"))
+            !(line.starts_with('!') || line.starts_with(": ") || is_passing(os, line))
         })
         .collect()
 }
@@ -152,7 +147,7 @@ fn classes(os: Os, running: &str, intended: &str, plan: &Plan) -> Vec<Class> {
         found.insert(Class::Policy);
     }
     let lines = |text: &str| -> std::collections::HashSet<String> {
-        bare(text).into_iter().map(str::to_owned).collect()
+        bare(os, text).into_iter().map(str::to_owned).collect()
     };
     let (have, want) = (lines(running), lines(intended));
     let gone = want.difference(&have).count();

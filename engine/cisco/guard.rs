@@ -151,7 +151,7 @@ fn end(os: Os) -> &'static str {
 }
 
 /// Whether a text ends as a device ends its configuration.
-pub(super) fn is_end(os: Os, text: &str) -> bool {
+pub fn is_end(os: Os, text: &str) -> bool {
     let last = text.lines().rev().map(str::trim).filter(|line| !line.is_empty() && *line != "!").take(3);
     last.into_iter().any(|line| match os {
         Os::Asa => line == ": end" || line.starts_with("Cryptochecksum:"),

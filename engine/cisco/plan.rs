@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::Serialize;
 
+use super::secrets::without_secret;
+
 /// One command, as it is typed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Command {
@@ -95,6 +97,20 @@ impl Plan {
     /// Whether there is nothing to do.
     pub fn is_empty(&self) -> bool {
         self.blocks.is_empty()
+    }
+
+    /// Returns it as people and records may see it: without secrets.
+    #[must_use]
+    pub fn masked(mut self) -> Self {
+        for block in &mut self.blocks {
+            for command in block.commands.iter_mut().chain(&mut block.inverse) {
+                command.text = without_secret(&command.text);
+            }
+        }
+        for note in &mut self.notes {
+            note.line = without_secret(&note.line);
+        }
+        self
     }
 
     /// Returns all commands in order.

@@ -1,6 +1,8 @@
 //! What lines say: each with the rule that explains it and the key by which another line is about the same thing.
 
 use super::facts::{Kind, Negation, Rule, Scope};
+use super::secrets::is_mask;
+pub(super) use super::secrets::{is_masked, without_secret};
 use super::tree::Node;
 
 /// What identifies the thing that a line is about, within its section.
@@ -172,48 +174,6 @@ impl<'t> Item<'t> {
 
 fn prefix(text: &str, words: usize) -> &str {
     text.match_indices(' ').nth(words.saturating_sub(1)).map_or(text, |(at, _)| &text[..at])
-}
-
-/// Whether a text has a word that a device shows instead of a secret: `*****`.
-pub(super) fn is_masked(text: &str) -> bool {
-    text.contains("***") && text.split(' ').any(is_mask)
-}
-
-fn is_mask(word: &str) -> bool {
-    let word = word.trim_matches('"');
-    word.len() >= 3 && word.bytes().all(|byte| byte == b'*')
-}
-
-/// Returns a line as people may see it: `*****` where a secret stands.
-pub(super) fn without_secret(line: &str) -> String {
-    let mut words: Vec<&str> = line.split(' ').collect();
-    let is_marker = |word: &str| {
-        matches!(
-            word,
-            "password"
-                | "passwd"
-                | "secret"
-                | "community"
-                | "pre-shared-key"
-                | "key-string"
-                | "wpa-psk"
-                | "md5"
-        )
-    };
-    // How it is written stands before it: `secret 9 …`, `pre-shared-key local …`, `wpa-psk ascii 7 …`.
-    let is_form = |word: &str| {
-        matches!(word, "local" | "remote" | "ascii" | "hex")
-            || (word.len() == 1 && word.as_bytes()[0].is_ascii_digit())
-    };
-    let markers = (0..words.len()).filter(|at| is_marker(words[*at]));
-    let secrets: Vec<usize> = markers
-        .filter_map(|at| (at + 1..words.len()).find(|at| !is_form(words[*at])))
-        .filter(|at| !is_marker(words[*at]))
-        .collect();
-    for at in secrets {
-        words[at] = "*****";
-    }
-    words.join(" ")
 }
 
 /// The part of a line before what is masked.

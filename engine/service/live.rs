@@ -243,6 +243,7 @@ impl Project {
         if let Some(asks) = asks {
             asks.abort();
         }
+        runtime.block_on(gate.world.devices().close());
         runtime.block_on(gate.world.hosts().close());
         runtime.block_on(async {
             let mut warnings = gate.world.secrets().close().await;

@@ -91,6 +91,11 @@ fn hop(
     }
     endpoint.certificate_files =
         settings.certificate_files.iter().map(|file| expand(file, &person.home)).collect();
+    // A device counts each key that it does not know as a failed login, and locks out after three.
+    let is_by_password = wanted.os.is_some() && wanted.password.is_some() && wanted.identity_files.is_empty();
+    if is_by_password {
+        endpoint.identity_files.clear();
+    }
     endpoint.identities_only = settings.identities_only.unwrap_or(!wanted.identity_files.is_empty());
     endpoint.agent = match settings.identity_agent.as_deref() {
         Some("none") => None,
@@ -110,10 +115,19 @@ fn hop(
         (None, Some(StrictHostKeyChecking::No)) => HostKeyPolicy::AcceptNew,
         (Some(inventory::HostKeyPolicy::Strict) | None, _) => HostKeyPolicy::Strict,
     };
+    if is_by_password {
+        endpoint.agent = None;
+    }
     endpoint.host_key_alias = settings.host_key_alias;
     endpoint.legacy = wanted.legacy;
-    endpoint.connect_timeout =
-        wanted.connect_timeout.or(settings.connect_timeout).unwrap_or(Duration::from_secs(10));
+    let mut patience = Duration::from_secs(10);
+    if wanted.os.is_some() {
+        endpoint.posix = false;
+        // Their processors take their time over a key exchange, and old ones hang up at a question that they do not know.
+        patience = Duration::from_secs(60);
+        endpoint.keepalive_interval = Duration::ZERO;
+    }
+    endpoint.connect_timeout = wanted.connect_timeout.or(settings.connect_timeout).unwrap_or(patience);
     if let Some(interval) = settings.server_alive_interval.filter(|interval| !interval.is_zero()) {
         endpoint.keepalive_interval = interval;
     }

@@ -236,6 +236,32 @@ impl Hosts {
         Ok(Prepared { connection, lease, request: request.clone(), marks })
     }
 
+    /// Opens a terminal on a device, on a connection that nothing else uses.
+    pub(super) async fn terminal(&self, endpoint: &Endpoint) -> Result<ssh::Tty, Fault> {
+        let via = self.way(endpoint).await?;
+        let connection = Arc::new(self.shared.connect(endpoint, via).await?);
+        match tokio::time::timeout(endpoint.connect_timeout, ssh::Tty::open(connection.clone())).await {
+            Ok(Ok(terminal)) => Ok(terminal),
+            Ok(Err(fault)) => {
+                connection.close().await;
+                Err(fault)
+            }
+            Err(_) => {
+                connection.close().await;
+                let reason = format!("no terminal within {:?}", endpoint.connect_timeout);
+                Err(Fault::Unreachable { reason })
+            }
+        }
+    }
+
+    /// Returns the connection to the last host before this one, where there is one.
+    async fn way(&self, endpoint: &Endpoint) -> Result<Option<Arc<Connection>>, Fault> {
+        let Some((last, before)) = endpoint.jump.split_last() else { return Ok(None) };
+        let jump = Endpoint { jump: before.to_vec(), ..last.clone() };
+        let made = Box::pin(self.connection(&jump)).await;
+        made.map(Some).map_err(|fault| through(endpoint, fault))
+    }
+
     /// Whether there is a live connection to the host, as far as that can be told without waiting.
     pub fn is_connected(&self, endpoint: &Endpoint) -> bool {
         if endpoint.transport == Transport::Local {
@@ -323,16 +349,9 @@ impl Hosts {
             return Err(fault.clone());
         }
         state.connection = None;
-        let via = match endpoint.jump.split_last() {
-            Some((last, before)) => {
-                let jump = Endpoint { jump: before.to_vec(), ..last.clone() };
-                Some(Box::pin(self.connection(&jump)).await)
-            }
-            None => None,
-        };
-        let made = match via.transpose() {
+        let made = match self.way(endpoint).await {
             Ok(via) => self.shared.connect(endpoint, via).await.map(Arc::new),
-            Err(fault) => Err(through(endpoint, fault)),
+            Err(fault) => Err(fault),
         };
         // Counted when it is over: whoever asks from now on asks anew.
         let call = slot.calls.fetch_add(1, Ordering::AcqRel) + 1;

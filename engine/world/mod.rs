@@ -1,6 +1,7 @@
 //! The only code that opens sockets, starts processes, reads the clock or touches files for a runbook.
 
 mod cancel;
+pub mod cisco;
 pub mod clerk;
 pub mod clock;
 pub mod dns;
@@ -42,6 +43,7 @@ use crate::world::ssh::ssh_config::SshConfig;
 /// The clients behind the gate; only the gate holds one.
 pub struct World {
     hosts: Hosts,
+    devices: cisco::Devices,
     http: Http,
     k8s: K8s,
     secrets: Secrets,
@@ -61,7 +63,18 @@ impl World {
         ssh_config: Arc<SshConfig>,
         person: Person,
     ) -> Self {
-        Self { hosts, http: Http::default(), k8s, secrets, project, ssh_config, person, gitlab: None }
+        let devices = cisco::Devices::new(hosts.clone());
+        Self {
+            hosts,
+            devices,
+            http: Http::default(),
+            k8s,
+            secrets,
+            project,
+            ssh_config,
+            person,
+            gitlab: None,
+        }
     }
 
     /// Adds a GitLab; its files are looked for in a place.
@@ -78,6 +91,11 @@ impl World {
     /// Returns the pool of connections.
     pub fn hosts(&self) -> &Hosts {
         &self.hosts
+    }
+
+    /// Returns the sessions at network devices.
+    pub fn devices(&self) -> &cisco::Devices {
+        &self.devices
     }
 
     /// Returns the clients for HTTP.

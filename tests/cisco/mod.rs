@@ -1,5 +1,6 @@
 //! Configurations of Cisco devices: what commands a difference comes to, and what a device makes of them.
 
+mod apply;
 mod bad;
 mod command;
 mod compare;
@@ -11,3 +12,4 @@ mod generate;
 mod hazards;
 mod judgement;
 mod properties;
+mod session;

@@ -1,9 +1,10 @@
 //! Builders: a project in a temporary folder, certificates, a terminal, a real `sshd`, a faulty SSH server, real Debian hosts, HTTP, TLS and DNS
-//! servers, a Kubernetes cluster.
+//! servers, a Kubernetes cluster, Cisco devices.
 pub mod account;
 pub mod bao;
 pub mod browser;
 pub mod certificates;
+pub mod device;
 pub mod dropbear;
 pub mod faulty;
 pub mod gitlab;

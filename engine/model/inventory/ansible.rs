@@ -81,8 +81,18 @@ pub(super) fn settings(host: &str, vars: &mut Map<String, Value>, notes: &mut No
         None | Some("ssh" | "smart" | "paramiko" | "paramiko_ssh" | "network_cli" | "libssh") => {}
         Some(other) => notes.add(host, format!("`ansible_connection: {other}` is not known, SSH is used")),
     }
+    let os = match first(&["ansible_network_os"]).and_then(Value::as_str) {
+        Some("ios" | "cisco.ios.ios" | "iosxe") => Some("ios"),
+        Some("asa" | "cisco.asa.asa") => Some("asa"),
+        Some(_) | None => None,
+    };
+    if let Some(os) = os {
+        settings.insert("os".to_owned(), os.into());
+    }
     match first(&["ansible_become_method"]).and_then(Value::as_str) {
         None | Some("sudo") => {}
+        // A network device asks for its own password, and what needs rights asks for them by itself.
+        Some("enable") if os.is_some() => drop(settings.remove("sudo")),
         Some(other) => {
             notes.add(host, format!("`ansible_become_method: {other}` is not known, sudo is used"));
         }
@@ -106,6 +116,7 @@ pub(super) fn settings(host: &str, vars: &mut Map<String, Value>, notes: &mut No
 }
 
 fn take_passwords(host: &str, vars: &mut Map<String, Value>, notes: &mut Notes) {
+    let is_device = vars.get("ansible_become_method").and_then(Value::as_str) == Some("enable");
     vars.retain(|key, value| {
         let stays = may_stay(key, value);
         if stays && !(is_about_secret(key) && is_vaulted(value)) {
@@ -119,6 +130,8 @@ fn take_passwords(host: &str, vars: &mut Map<String, Value>, notes: &mut Notes) 
         };
         let setting = if key.contains("phrase") {
             "nlrun_passphrase"
+        } else if key.contains("become") && is_device {
+            "nlrun_enable_password"
         } else if key.contains("become") || key.contains("sudo") {
             "nlrun_sudo_password"
         } else {
@@ -248,6 +261,11 @@ mod tests {
                 json!({"nlrun_password": "edge-login", "nlrun_legacy": "true"}),
                 json!({"password": "edge-login", "legacy": true}),
             ),
+            (
+                json!({"ansible_network_os": "cisco.asa.asa", "ansible_become": true, "ansible_become_method": "enable"}),
+                json!({"os": "asa"}),
+            ),
+            (json!({"ansible_network_os": "junipernetworks.junos.junos"}), json!({})),
             (json!({"ansible_user": 1000, "ansible_host": null}), json!({"user": "1000"})),
             (json!({"ansible_user": "{{ ansible_user }}"}), json!({"user": "{{ansible_user}}"})),
         ] {

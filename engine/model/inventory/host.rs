@@ -62,6 +62,10 @@ pub struct Connection {
     pub known_hosts: Option<HostKeyPolicy>,
     /// How long connecting and logging in may take.
     pub connect_timeout: Option<Duration>,
+    /// The system of a network device, whose commands are typed at a terminal: `ios`, `asa` or `ap`.
+    pub os: Option<String>,
+    /// Name of the secret that `enable` asks for on a network device.
+    pub enable_password: Option<String>,
 }
 
 /// What carries commands to a host.

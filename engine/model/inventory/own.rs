@@ -12,8 +12,9 @@
 //! ```
 //!
 //! Hosts and groups take the connection settings `address` (hosts only) `port` `user` `identity_files` `jump` `legacy`
-//! `password` `passphrase` `sudo_password` `sudo` `sudo_user` `known_hosts` `connect_timeout` `transport`.
-//! `password`, `passphrase` and `sudo_password` take the *name* of a secret, never its value.
+//! `password` `passphrase` `sudo_password` `sudo` `sudo_user` `known_hosts` `connect_timeout` `transport`, and on network
+//! devices `os` (`ios`, `asa`, or `ap` for an autonomous access point) and `enable_password`.
+//! `password`, `passphrase`, `sudo_password` and `enable_password` take the *name* of a secret, never its value.
 
 use std::sync::Arc;
 

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::error::Problem;
 
 /// Every connection setting that a host or a group can have.
-pub(super) const SETTINGS: [&str; 14] = [
+pub(super) const SETTINGS: [&str; 16] = [
     "address",
     "port",
     "user",
@@ -20,6 +20,8 @@ pub(super) const SETTINGS: [&str; 14] = [
     "known_hosts",
     "connect_timeout",
     "transport",
+    "os",
+    "enable_password",
 ];
 
 /// Checks a setting and brings it into the form that [`Connection`](super::Connection) is read from.
@@ -32,11 +34,12 @@ pub(super) fn normal(key: &str, value: Value) -> Result<Value, Problem> {
         "legacy" | "sudo" if value.is_boolean() => Ok(value),
         "legacy" | "sudo" => Err(wrong(key, "`true` or `false`", &value)),
         "identity_files" | "jump" => words(key, value),
-        "password" | "passphrase" | "sudo_password" => match value.as_str() {
+        "password" | "passphrase" | "sudo_password" | "enable_password" => match value.as_str() {
             Some(name) if is_secret_name(name) => Ok(value),
             _ => Err(Problem::SecretName { key: key.to_owned() }),
         },
         "known_hosts" => one_of(key, value, &["strict", "accept-new"], "`strict` or `accept-new`"),
+        "os" => one_of(key, value, &["ios", "asa", "ap"], "`ios`, `asa` or `ap`"),
         "transport" => one_of(key, value, &["ssh", "local"], "`ssh` or `local`"),
         "connect_timeout" => match seconds(&value) {
             Some(secs @ 1..=86_400) => Ok(json!({ "secs": secs, "nanos": 0 })),
@@ -134,6 +137,10 @@ mod tests {
             ("connect_timeout", json!(5), Some(json!({"secs": 5, "nanos": 0}))),
             ("connect_timeout", json!("soon"), None),
             ("transport", json!("winrm"), None),
+            ("os", json!("asa"), Some(json!("asa"))),
+            ("os", json!("junos"), None),
+            ("enable_password", json!("cisco/enable"), Some(json!("cisco/enable"))),
+            ("enable_password", json!("hunter2!"), None),
         ] {
             assert_eq!(normal(key, value.clone()).ok(), expected, "{key}: {value}");
         }

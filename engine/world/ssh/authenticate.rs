@@ -59,10 +59,16 @@ impl Login<'_> {
         } else if self.agent().await? || self.files().await? {
             return Ok(true);
         }
-        if let Some(password) = self.endpoint.password.clone()
-            && (self.password(&password).await? || self.keyboard_interactive(&password).await?)
-        {
-            return Ok(true);
+        if let Some(password) = self.endpoint.password.clone() {
+            if self.password(&password).await? {
+                return Ok(true);
+            }
+            // A device asks for the same one both ways, and counts each refusal towards a lock-out.
+            let is_wrong =
+                !self.endpoint.posix && self.accepted.is_some() && self.accepts(MethodKind::Password);
+            if !is_wrong && self.keyboard_interactive(&password).await? {
+                return Ok(true);
+            }
         }
         // Some devices log everybody in; and the answer says what the server would have accepted.
         if self.tried.is_empty() || self.accepted.is_none() {

@@ -109,7 +109,10 @@ impl Shared {
         let state = Arc::new(State::default());
         let wire = Wire::new(link, Arc::clone(&greeting), Arc::clone(&state.traffic));
         let wire = BufReader::with_capacity(READ_BUFFER, wire);
+        // Old devices have groups of 4096 bits at most and take no request that reaches beyond (OpenSSH's SSH_BUG_DHGEX_LARGE).
+        let gex = if endpoint.legacy { client::GexParams::new(2048, 4096, 8192).ok() } else { None };
         let config = client::Config {
+            gex: gex.unwrap_or_default(),
             preferred: preferred(trust, endpoint.legacy),
             channel_buffer_size: CHANNEL_BUFFER,
             keepalive_interval: Some(endpoint.keepalive_interval).filter(|interval| !interval.is_zero()),

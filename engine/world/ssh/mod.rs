@@ -12,8 +12,10 @@ mod request;
 pub mod ssh_config;
 mod stream;
 mod trust;
+mod tty;
 
 pub(super) use connect::{Shared, dial_tcp};
 pub(super) use connection::Connection;
 pub(super) use exec::{Prepared, prepare, run};
 pub(super) use request::Request;
+pub(super) use tty::Tty;

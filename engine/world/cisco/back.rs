@@ -1,0 +1,234 @@
+//! The way back of a change that failed, and what to say of it.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, timeout};
+use tokio_util::sync::CancellationToken;
+
+use super::change::{Change, commands};
+use super::fault::{Fault, Trouble};
+use super::reading::differs;
+use super::session::{Pace, Session};
+use super::{Device, Devices};
+use crate::cisco::{Mode, Os, diff, typed};
+
+/// How long a cancelled run still works on it; the gate gives it ten seconds.
+const CANCELLED: Duration = Duration::from_secs(8);
+/// How long a device may take to bring its configuration back after its timer has ended.
+const MARGIN: Duration = Duration::from_secs(90);
+/// How often a device that cannot be reached is called meanwhile.
+const CALLS: Duration = Duration::from_secs(5);
+
+/// What takes a change back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum WayBack {
+    /// The device does, when nobody confirms in time.
+    Timer { minutes: u32, since: Instant },
+    /// A reload, to what was saved.
+    Reload { minutes: u32 },
+    /// Commands that undo it, worked out from what is there then.
+    Commands,
+}
+
+impl WayBack {
+    pub(super) fn name(&self) -> &'static str {
+        match self {
+            Self::Timer { .. } => "timer",
+            Self::Reload { .. } => "reload",
+            Self::Commands => "commands",
+        }
+    }
+}
+
+impl Devices {
+    /// Takes back what was begun, and says what came of that.
+    pub(super) async fn take_back(
+        &self,
+        device: &Device,
+        change: &Change,
+        way_back: &WayBack,
+        fault: Fault,
+    ) -> Trouble {
+        let why = if fault.is_cancelled() {
+            "cancelled in the middle of a change".to_owned()
+        } else {
+            fault.to_string()
+        };
+        let going = async {
+            match way_back {
+                WayBack::Timer { minutes, since } => self.by_timer(device, change, *minutes, *since).await,
+                WayBack::Commands => self.by_commands(device, change).await,
+                WayBack::Reload { .. } => match self.by_commands(device, change).await {
+                    Ok(how) => self.call_off(device).await.map(|()| how),
+                    failed => failed,
+                },
+            }
+        };
+        let came = if fault.is_cancelled() {
+            timeout(CANCELLED, going).await.unwrap_or_else(|_| Err(no_time()))
+        } else {
+            going.await
+        };
+        let left = |problem: &Fault| {
+            let rest = match way_back {
+                WayBack::Timer { minutes, .. } => {
+                    format!(
+                        "its revert timer brings it back at most {minutes} min after the change was begun"
+                    )
+                }
+                WayBack::Reload { minutes } => {
+                    format!(
+                        "a reload brings back what was saved at most {minutes} min after the change was begun"
+                    )
+                }
+                WayBack::Commands => {
+                    format!(
+                        "a part or all of these commands is in its running configuration, nothing of it is saved: {}",
+                        commands(&change.commands)
+                    )
+                }
+            };
+            format!("what was begun could not be taken back: {problem}; {rest}")
+        };
+        match came {
+            Ok(how) => Trouble::RolledBack { why, how },
+            Err(problem) => Trouble::LeftChanged { why, how: left(&problem) },
+        }
+    }
+
+    /// Lets the device bring its configuration back: at once where it can be told to, else by its timer.
+    async fn by_timer(
+        &self,
+        device: &Device,
+        change: &Change,
+        minutes: u32,
+        since: Instant,
+    ) -> Result<String, Fault> {
+        let never = CancellationToken::new();
+        let end = since + Duration::from_secs(u64::from(minutes) * 60) + MARGIN;
+        loop {
+            let problem = match self.revert(device, change, &never).await {
+                Ok(how) => return Ok(how.to_owned()),
+                // It answers, and nothing is left that it could take back.
+                Err(problem @ Fault::Device(Trouble::Stale { .. })) => return Err(problem),
+                Err(problem) if Instant::now() >= end => return Err(problem),
+                Err(problem) => problem,
+            };
+            tracing::info!(device = device.endpoint.name, %problem, "waiting for its revert timer");
+            if problem.is_final() {
+                // The change may have taken the login away: nobody knocks until the device has brought it back.
+                tokio::time::sleep_until(end).await;
+                self.forgive(device).await;
+            } else {
+                tokio::time::sleep(CALLS).await;
+            }
+        }
+    }
+
+    async fn revert(
+        &self,
+        device: &Device,
+        change: &Change,
+        never: &CancellationToken,
+    ) -> Result<&'static str, Fault> {
+        let mut held = self.recover(device, never).await?;
+        let session = held.session();
+        session.outlive();
+        let how = if session.pending(device.os).await?.is_some() {
+            session.order("configure revert now", Pace::Slow).await?;
+            "the device was told to bring back what ran before, and has it again"
+        } else {
+            "the device's revert timer has brought back what ran before"
+        };
+        back_again(session, device.os, change).await?;
+        Ok(how)
+    }
+
+    /// Undoes what is there of the change, by commands worked out from what the device shows now.
+    async fn by_commands(&self, device: &Device, change: &Change) -> Result<String, Fault> {
+        let never = CancellationToken::new();
+        let mut held = self.recover(device, &never).await?;
+        let session = held.session();
+        session.outlive();
+        let now = session.running(device.os).await?;
+        let plan = diff(device.os, &now, &change.before)
+            .map_err(|error| Trouble::Unusable { reason: format!("no commands undo it: {error}") })?;
+        let lines = plan.commands().map(typed).collect::<Result<Vec<_>, _>>();
+        let lines = lines.map_err(|reason| Trouble::Unusable { reason })?;
+        if !lines.is_empty() {
+            session.enter("configure terminal").await?;
+            session.send(device.os, &lines, &never).await?;
+            back_again(session, device.os, change).await?;
+        }
+        Ok(match lines.len() {
+            0 => "nothing of it was in the running configuration".to_owned(),
+            1 => "one command has undone what was begun, and the device is as it was before".to_owned(),
+            count => {
+                format!("{count} commands have undone what was begun, and the device is as it was before")
+            }
+        })
+    }
+
+    /// Lets a device take back a change that waits for its confirmation; says whether there was one.
+    pub async fn revert_now(&self, device: &Device, cancel: &CancellationToken) -> Result<bool, Fault> {
+        let mut held = self.open(device, cancel).await?;
+        let session = held.session();
+        let is_pending = session.pending(device.os).await?.is_some();
+        if is_pending {
+            session.order("configure revert now", Pace::Slow).await?;
+        }
+        Ok(is_pending)
+    }
+
+    async fn call_off(&self, device: &Device) -> Result<(), Fault> {
+        let mut held = self.open(device, &CancellationToken::new()).await?;
+        held.session().order("reload cancel", Pace::Ordinary).await.map(drop)
+    }
+
+    /// Forgets that a device lets nobody in.
+    async fn forgive(&self, device: &Device) {
+        let slot = self.slots.lock().get(&device.endpoint.name).cloned();
+        if let Some(slot) = slot {
+            slot.lock().await.refused = None;
+        }
+    }
+
+    /// Takes the session out of configuration mode, or begins another one.
+    async fn recover(&self, device: &Device, never: &CancellationToken) -> Result<super::Held, Fault> {
+        {
+            let slot = self.slots.lock().get(&device.endpoint.name).cloned();
+            if let Some(slot) = slot {
+                let mut slot = slot.lock().await;
+                // One that hangs or is over is given up.
+                let stays =
+                    |session: &&mut Session| session.is_sound() && session.mode() == Mode::Configuration;
+                if let Some(session) = slot.session.as_mut().filter(stays) {
+                    session.outlive();
+                    let _ = session.leave().await;
+                }
+            }
+        }
+        self.open(device, never).await
+    }
+}
+
+/// Demands that the device runs what it ran before.
+async fn back_again(session: &mut Session, os: Os, change: &Change) -> Result<(), Fault> {
+    let now = session.running(os).await?;
+    match differs(os, &now, &change.before) {
+        None => Ok(()),
+        Some(difference) => {
+            let reason = format!("it does not run what it ran before; {difference}");
+            Err(Trouble::Stale { reason }.into())
+        }
+    }
+}
+
+fn no_time() -> Fault {
+    Trouble::TimedOut {
+        seconds: CANCELLED.as_secs(),
+        doing: "what was begun was taken back".to_owned(),
+        screen: String::new(),
+    }
+    .into()
+}
