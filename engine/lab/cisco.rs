@@ -27,8 +27,6 @@ pub struct Device {
     pub access: Access,
     /// What goes wrong on purpose.
     pub faults: Faults,
-    /// On how many connections, from the first one on; none: on all.
-    pub faulty: Option<u64>,
     /// How long a minute is: tests have short ones.
     pub minute: Duration,
 }
@@ -40,7 +38,6 @@ impl Device {
             machine: Arc::new(Mutex::new(machine)),
             access,
             faults: Faults::default(),
-            faulty: None,
             minute: Duration::from_secs(60),
         }
     }
@@ -303,9 +300,7 @@ impl Handler for Login {
         session.channel_success(id)?;
         let (console, said) = {
             let machine = self.device.machine.lock();
-            let is_faulty = self.device.faulty.is_none_or(|most| self.number <= most);
-            let faults = if is_faulty { self.device.faults.clone() } else { Faults::default() };
-            Console::open(self.number, &machine, self.device.access.clone(), faults)
+            Console::open(self.number, &machine, self.device.access.clone(), self.device.faults.clone())
         };
         self.consoles.insert(id, console);
         session.data(id, said)

@@ -77,7 +77,7 @@ fn a_session_that_is_cut_at_any_line_leaves_no_half_change() {
         };
         let (mut done, mut back) = (0, 0);
         for line in 1..=24 {
-            let device = Device::at_first(os, before, faults(&[&format!("cut={line}")]), Some(1));
+            let device = Device::with(os, before, faults(&[&format!("cut={line}")]));
             let project = device.project().runbook("change", APPLY).file("intended.cfg", &intended);
             let output = project.args(["run", "change"]);
             let expected = if output.code == 0 { &intended } else { &before.to_owned() };
@@ -184,7 +184,7 @@ fn a_change_that_may_cut_off_needs_a_device_that_takes_it_back() {
     let output = project.args(["run", "change"]).success();
     assert!(format!("{output:?}").contains("true reload"), "{output:?}");
     device.has(&after, "it is made and saved");
-    assert!(!device.machine.lock().is_reload_due(), "the reload is called off");
+    assert!(!device.machine.lock().ring(1), "the reload is called off");
 }
 
 #[test]

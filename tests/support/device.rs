@@ -36,12 +36,7 @@ impl Device {
 
     /// Starts a device with faults.
     pub fn with(os: Os, configuration: &str, faults: Faults) -> Self {
-        Self::at_first(os, configuration, faults, None)
-    }
-
-    /// Starts a device that has faults on its first connections only.
-    pub fn at_first(os: Os, configuration: &str, faults: Faults, faulty: Option<u64>) -> Self {
-        Self::run(os, lab::Device { faults, faulty, ..made(os, configuration) })
+        Self::run(os, lab::Device { faults, ..made(os, configuration) })
     }
 
     /// Serves a device.
