@@ -81,7 +81,7 @@ pub(crate) fn serve(context: &Context, options: &ServeOptions) -> Result<u8, Pro
     let working = hooks.as_ref().map(Hooks::work).transpose();
     let _working = working.map_err(|error| Problem::Other(error.to_string()))?;
     let ready = |address: &str| context.out.word(&format!("nlrun serves {address}"));
-    crate::server::serve(desk, identity, hooks, address, tls, ready, told_to_end())?;
+    crate::server::serve(desk, identity, hooks, address, tls, ready, told_to_end)?;
     Ok(0)
 }
 
@@ -95,15 +95,14 @@ fn base(text: &str) -> Result<url::Url, Problem> {
     if is_right { Ok(url) } else { Err(wrong()) }
 }
 
-/// Waits until a person or a supervisor wants this process to end.
-pub(crate) async fn told_to_end() {
-    let (Ok(mut interrupt), Ok(mut terminate)) =
-        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
-    else {
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
+/// Waits until a person or a supervisor wants this process to end; it is heard from the call on, within a runtime.
+pub(crate) fn told_to_end() -> impl Future<Output = ()> {
+    let heard = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()));
+    async move {
+        let (Ok(mut interrupt), Ok(mut terminate)) = heard else { return std::future::pending().await };
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
     }
 }

@@ -113,17 +113,17 @@ impl App {
     }
 }
 
-/// Listens and answers until `ended` is done; the work behind the desk goes on meanwhile.
+/// Listens and answers until what `ended` returns is done; the work behind the desk goes on meanwhile.
 ///
 /// With `tls` it shows a certificate. `ready` gets the address that people reach it at.
-pub fn serve(
+pub fn serve<E: Future<Output = ()>>(
     desk: Desk,
     identity: Identity,
     hooks: Option<Hooks>,
     listen: SocketAddr,
     tls: Option<Files>,
     ready: impl FnOnce(&str),
-    ended: impl Future<Output = ()>,
+    ended: impl FnOnce() -> E,
 ) -> Result<(), ServiceError> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -145,6 +145,8 @@ pub fn serve(
         let listener = TcpListener::bind(listen).await?;
         let scheme = if tls.is_some() { "https" } else { "http" };
         let own = format!("{scheme}://{}", listener.local_addr()?);
+        // Whoever reads that it is ready may tell it to end at once.
+        let ended = ended();
         ready(&own);
         let (end, ending) = watch::channel(false);
         let description = Arc::new(openapi());

@@ -11,7 +11,7 @@ use tokio::sync::{broadcast, watch};
 use crate::model::histogram::Histogram;
 use crate::model::order::Order;
 use crate::model::role::Caller;
-use crate::model::run::{Mode, RunId, Status};
+use crate::model::run::{Mode, RunId, Status, Trigger};
 use crate::model::schedule::clock::Reading;
 use crate::model::schedule::{Cursor, Limits};
 use crate::service::dispatch::{Dispatcher, Folders, Holdup, Veto};
@@ -53,8 +53,7 @@ struct Inner {
     news: watch::Sender<u64>,
     held_up: Mutex<Vec<(RunId, Holdup)>>,
     in_force: InForce,
-    /// What is seen of the schedules while no scheduler here has them in force.
-    sight: Sight,
+    sight: Arc<Sight>,
     alarms: broadcast::Sender<Alarm>,
     /// Whether a person has moved a cursor, so that every schedule is to be asked.
     is_moved: AtomicBool,
@@ -107,9 +106,12 @@ impl Desk {
     ) -> Result<Self, ServiceError> {
         let dispatcher = Dispatcher::new(&store, folders.clone(), project.config().server.allowance())?;
         let in_force = InForce::default();
-        let (schedules, followed) = (in_force.clone(), folders.clone());
+        let sight = Arc::new(Sight::new(in_force.clone(), folders.clone()));
+        let (seen, followed) = (sight.clone(), folders.clone());
         let veto: Veto = Box::new(move |order| {
-            let schedules = schedules.read().clone();
+            // What has waited since an earlier server is gone through before the scheduler here has read anything.
+            let is_scheduled = matches!(order.trigger, Trigger::Schedule { .. });
+            let schedules = if is_scheduled { seen.schedules() } else { Arc::default() };
             let now = clock::now();
             let stale = || followed.repository()?.stale(scheduler::sync_limits(&schedules, order), now);
             scheduler::veto(&schedules, order, now).or_else(stale)
@@ -125,7 +127,7 @@ impl Desk {
             news: watch::Sender::new(0),
             held_up: Mutex::default(),
             in_force,
-            sight: Sight::default(),
+            sight,
             alarms: broadcast::Sender::new(ALARMS),
             is_moved: AtomicBool::new(false),
             moved_at: AtomicI64::new(0),
@@ -311,11 +313,7 @@ impl Desk {
 
     /// Returns the schedules that are in force: those of the scheduler here, or those of the project where another server decides.
     pub fn schedules(&self) -> Arc<Schedules> {
-        let in_force = self.0.in_force.read().clone();
-        if !in_force.definitions.is_empty() {
-            return in_force;
-        }
-        self.0.sight.read(self.0.folders.as_ref()).unwrap_or(in_force)
+        self.0.sight.schedules()
     }
 
     /// Returns what people are told as it happens.

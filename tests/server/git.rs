@@ -197,6 +197,37 @@ fn without_the_branch_or_the_remote_the_last_good_commit_runs_until_it_is_too_ol
 }
 
 #[test]
+fn a_schedule_may_demand_a_fresher_project_than_others() {
+    let origin = origin();
+    let often = "runbook: hello\nevery: 1s\ntz: UTC\n";
+    origin.write("schedules/strict.yaml", &format!("{often}max_sync_age: 1h\n"));
+    origin.write("schedules/lax.yaml", often);
+    origin.commit("Often");
+    origin.push("main");
+    let project = at(&origin, "");
+    let operator = token(&project, "op", "operator");
+    assert_eq!(Server::start(&project).stop(), Some(0));
+    std::fs::rename(origin.path(), origin.path().with_extension("away")).unwrap();
+    // As if it had been fetched long ago.
+    project.write(".nlrun/project/synced", "2020-01-01T00:00:00Z\n");
+    let server = Server::start(&project);
+    let op = server.caller(&operator);
+    let newest = |by: &str, status: &str| {
+        let listed = op.get(&format!("/api/v1/runs?status={status}&limit=100")).json();
+        listed["items"].as_array().unwrap().iter().find(|one| one["by"] == by).cloned()
+    };
+    let mut refused = Value::Null;
+    until("the strict one is refused", || {
+        refused = newest("schedule strict", "stopped").unwrap_or_default();
+        !refused.is_null()
+    });
+    assert!(reason(&refused).contains("`max_sync_age`"), "{refused}");
+    until("the other one runs all the same", || {
+        newest("schedule lax", "done").is_some_and(|one| one["run"].as_i64() > refused["run"].as_i64())
+    });
+}
+
+#[test]
 fn without_a_project_from_the_start_every_run_is_told_why() {
     let project = follows("/nonexistent/nl.git", "");
     let operator = token(&project, "op", "operator");

@@ -182,14 +182,18 @@ fn a_run_that_wants_more_than_it_may_have_ends_alone() {
     op.wait(op.run(&json!({ "runbook": "looks" })), &["done"]);
 }
 
-#[test]
-fn a_calendar_warns_people_and_stops_them_where_it_is_hard() {
+/// A calendar of the days around now.
+fn freeze() -> String {
     let day = |hours: i64| {
         let at = nlrun::world::clock::now() + jiff::SignedDuration::from_hours(hours);
         at.strftime("%Y-%m-%d 00:00").to_string()
     };
-    let freeze = format!("tz: UTC\nwindows:\n  - {{ from: \"{}\", until: \"{}\" }}\n", day(-48), day(48));
-    let project = project().file("calendars/freeze.yaml", &freeze);
+    format!("tz: UTC\nwindows:\n  - {{ from: \"{}\", until: \"{}\" }}\n", day(-48), day(48))
+}
+
+#[test]
+fn a_calendar_warns_people_and_stops_them_where_it_is_hard() {
+    let project = project().file("calendars/freeze.yaml", &freeze());
     let nightly = "runbook: hello\ncron: 0 3 * * *\ntz: UTC\nnot_in: [freeze]\nparams: { name: you }\n";
     let operator = token(&project, "op", "operator");
     let body = json!({ "runbook": "hello", "params": { "name": "you" } });
@@ -214,6 +218,32 @@ fn a_calendar_warns_people_and_stops_them_where_it_is_hard() {
         let plan = json!({ "runbook": "hello", "params": { "name": "you" }, "mode": "plan" });
         assert_eq!(op.post("/api/v1/runs", &plan).status, 202);
     }
+}
+
+#[test]
+fn what_has_waited_since_an_earlier_server_asks_its_calendar_again() {
+    let project = project().file("nlrun.yaml", "server: { queues: { default: 1 } }\n");
+    let once = "runbook: hello\nevery: 1s\ntz: UTC\nmax_runs: 1\nparams: { name: you }\n";
+    let operator = token(&project, "op", "operator");
+    let server = Server::start(&project);
+    let op = server.caller(&operator);
+    let slow = op.run(&json!({ "runbook": "hello", "params": { "name": "slow", "wait": "60s" } }));
+    op.wait(slow, &["running"]);
+    project.write("schedules/once.yaml", once);
+    let mut waits = None;
+    until("the schedule has a run in the queue", || {
+        let queued = op.get("/api/v1/runs?status=queued").json();
+        waits = queued["items"][0]["run"].as_i64();
+        waits.is_some()
+    });
+    assert_eq!(server.stop(), Some(0));
+    project.write("calendars/freeze.yaml", &freeze());
+    project.write("schedules/once.yaml", &format!("{once}not_in: [freeze]\n"));
+    assert_eq!(project.args(["cancel", &slow.to_string(), "--now"]).code, 0);
+    let server = Server::start(&project);
+    let shown = server.caller(&operator).wait(waits.unwrap(), &["stopped", "cancelled", "failed", "done"]);
+    assert!(shown.to_string().contains("while it waited its time passed: in calendar `freeze`"), "{shown}");
+    assert_ne!(shown["status"], "done");
 }
 
 #[test]
