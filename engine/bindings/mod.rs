@@ -23,6 +23,7 @@ mod inventory;
 mod items;
 mod k8s;
 mod keep;
+pub mod line;
 mod outcome;
 mod ping;
 mod project;
@@ -42,6 +43,7 @@ use rhai::{Dynamic, FuncRegistration, Module, NativeCallContext, RhaiFunc};
 pub use call::{Call, Current, Raise, Stopped, is_untold, or_untold, session_of, site_of, take_untold};
 pub use call::{FOREIGN, FOREIGN_HINT};
 pub use each::run_clean_ups;
+pub use line::LineValue;
 pub use outcome::{Outcome, Result as HostResult};
 pub use value::{FailureValue, HostValue, SecretValue, json, to_dynamic};
 
@@ -99,6 +101,7 @@ pub fn module() -> Arc<Module> {
         let mut module = Module::new();
         value::register(&mut module);
         outcome::register(&mut module);
+        line::register(&mut module);
         for function in ALL.iter().flat_map(|binding| binding.functions) {
             register(&mut module, function);
         }

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::facts::{Kind, Rule, Scope};
+use super::facts::{ANY, Kind, Rule, Scope};
 use super::items::{Items, cancelled};
 use super::lists::{self, Entry};
 use super::ordered::{ListChange, asa_line, counted, edited, entries, nat_line};
@@ -81,6 +81,12 @@ impl Comparison {
                 _ if before.says_the_same(item) => {
                     if before.text != item.text {
                         self.note(&masked(item, before), MASKED);
+                    }
+                    // What no rule knows as a section is compared all the same.
+                    let (old, new) = (before.children(), item.children());
+                    let inside = self.below(item.line(), self.facts.scope(ANY), &old, &new);
+                    if !inside.is_empty() {
+                        changes.push(Change::Inside(before.clone(), item.clone(), inside));
                     }
                 }
                 Kind::Single | Kind::Replaces if before.is_masked() || item.is_masked() => {

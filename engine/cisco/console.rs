@@ -3,12 +3,28 @@
 //! Bytes in, bytes out; who carries them (SSH in the lab) and who waits (a reload, a timer) is elsewhere. It speaks well enough for netmiko.
 
 mod commands;
+mod configure;
+mod faults;
+mod flash;
+mod machine;
 mod screen;
+mod show;
 
-use super::{Device, Os};
+use super::Os;
 
-pub(super) use commands::mode_word;
-pub use screen::Faults;
+pub(super) use configure::mode_word;
+pub use faults::Faults;
+pub use machine::Machine;
+
+/// Lines of a page, unless a session says otherwise.
+const PAGE: usize = 24;
+/// Columns of a terminal on which long lines are scrolled.
+const COLUMNS: usize = 80;
+/// The name of another engineer.
+const OTHER: &str = "bob";
+/// What the log says in the middle of an answer.
+const NOISE: &str =
+    "\n*Mar  1 00:01:02.003: %SYS-5-CONFIG_I: Configured from console by bob on vty1 (192.0.2.7)\n";
 
 /// Who may come in, and what `enable` asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,34 +35,22 @@ pub struct Access {
     pub enable: Option<String>,
 }
 
-/// What a device is beside its configuration; it outlives a session.
-#[derive(Debug, Clone)]
-pub struct Machine {
-    pub(super) os: Os,
-    pub(super) running: Device<'static>,
-    /// What it starts with after a reload.
-    pub(super) startup: String,
-    /// What was running when a timer was armed that brings it back.
-    pub(super) revert: Option<String>,
-    /// Whether a reload is due.
-    pub(super) reload_in: Option<u32>,
-    /// How often its configuration was changed, for `show archive` and its like.
-    pub(super) changes: u64,
-    /// Who is in configuration mode and keeps others out.
-    pub(super) locked_by: Option<u64>,
-}
-
 /// What a session asks of whoever carries it, beside its output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Event {
     /// The session is over.
     Closed,
+    /// The connection is cut, without a word.
+    Cut,
     /// The device reloads: all sessions are over.
     Reloaded,
-    /// A timer was armed: after so many minutes [`Machine::revert`] has to be called, unless it was confirmed.
-    RevertIn(u32),
-    /// A reload was ordered after so many minutes: then [`Machine::reload`] has to be called, unless it was cancelled.
-    ReloadIn(u32),
+    /// A timer was set: after so many minutes [`Machine::ring`] has to be called with its number.
+    TimerIn {
+        /// How long it runs.
+        minutes: u32,
+        /// Which one it is.
+        timer: u64,
+    },
 }
 
 /// One session at a terminal.
@@ -60,6 +64,10 @@ pub struct Console {
     /// What the device has asked and waits for the answer to.
     question: Option<Question>,
     lines: u64,
+    /// Lines that were entered since configuration mode began.
+    entered: u64,
+    /// Whether the connection was cut, or the device hangs.
+    is_over: bool,
 }
 
 /// Where a session is.
@@ -68,82 +76,53 @@ enum Mode {
     User,
     Privileged,
     Configuration,
+    /// `tclsh`.
+    Script,
 }
 
 /// A question of the device.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Question {
-    EnablePassword,
+    /// With how many more attempts.
+    EnablePassword(u8),
     Destination,
-    Reload,
-    Banner { command: String, delimiter: String, body: String },
+    /// Whether a configuration is saved before a reload, which may wait for some minutes.
+    SaveBefore(Option<u32>),
+    Reload(Option<u32>),
+    Banner {
+        command: String,
+        delimiter: String,
+        body: String,
+    },
     RemoveUser(String),
-}
-
-impl Machine {
-    /// Switches a device on with a configuration, which is also what it starts with.
-    pub fn new(os: Os, configuration: &str) -> Self {
-        Self {
-            os,
-            running: Device::owned(os, configuration),
-            startup: configuration.to_owned(),
-            revert: None,
-            reload_in: None,
-            changes: 0,
-            locked_by: None,
-        }
-    }
-
-    /// Returns what is running.
-    pub fn running(&self) -> String {
-        self.running.running()
-    }
-
-    /// Returns what it would start with.
-    pub fn startup(&self) -> &str {
-        &self.startup
-    }
-
-    /// Starts again with what was saved; sessions are over.
-    pub fn reload(&mut self) {
-        self.running = Device::owned(self.os, &self.startup);
-        self.revert = None;
-        self.reload_in = None;
-        self.locked_by = None;
-    }
-
-    /// Brings back what ran when the timer was armed, if nobody has confirmed; says whether it did.
-    pub fn revert(&mut self) -> bool {
-        let Some(before) = self.revert.take() else { return false };
-        self.running = Device::owned(self.os, &before);
-        self.changes += 1;
-        true
-    }
-
-    /// Whether a reload is due.
-    pub fn is_reload_due(&self) -> bool {
-        self.reload_in.is_some()
-    }
-
-    fn name(&self) -> String {
-        let text = self.running.running();
-        let name = text.lines().find_map(|line| line.strip_prefix("hostname "));
-        name.unwrap_or(if self.os == Os::Asa { "ciscoasa" } else { "Router" }).trim().to_owned()
-    }
+    /// Under which name a text is stored.
+    Name {
+        text: String,
+        target: String,
+    },
+    /// The rest of a command of a script.
+    Script {
+        text: String,
+    },
+    /// Whether a configuration takes the place of the one that is running.
+    Replace(String),
 }
 
 impl Console {
     /// Opens a session; the login has been checked by whoever carries it. Returns what the device says first.
     pub fn open(number: u64, machine: &Machine, access: Access, faults: Faults) -> (Self, Vec<u8>) {
         let mode = if access.enable.is_none() { Mode::Privileged } else { Mode::User };
+        let screen = screen::Screen::new(PAGE, faults.wrap.then_some(COLUMNS), machine.os == Os::Asa);
         let mut console = Self {
             number,
             access,
             faults,
-            screen: screen::Screen::default(),
+            screen,
             mode,
             question: None,
             lines: 0,
+            entered: 0,
+            is_over: false,
         };
         console.screen.say("\n");
         console.prompt(machine);
@@ -155,14 +134,18 @@ impl Console {
     pub fn feed(&mut self, machine: &mut Machine, bytes: &[u8]) -> (Vec<u8>, Vec<Event>) {
         let mut events = Vec::new();
         for &byte in bytes {
+            if self.is_over {
+                break;
+            }
             if self.screen.is_paging() {
                 if self.screen.page(byte) {
                     self.prompt(machine);
                 }
                 continue;
             }
-            let hides = self.question == Some(Question::EnablePassword);
-            let Some(line) = self.screen.type_byte(byte, hides) else {
+            let is_text = matches!(self.question, Some(Question::Banner { .. }));
+            let hides = matches!(self.question, Some(Question::EnablePassword(_)));
+            let Some(line) = self.screen.type_byte(byte, hides, is_text) else {
                 if byte == 0x1a && self.mode == Mode::Configuration {
                     self.leave_configuration(machine);
                     self.screen.say("^Z\n");
@@ -171,16 +154,29 @@ impl Console {
                 continue;
             };
             self.lines += 1;
-            if self.faults.cut_after == Some(self.lines) {
-                events.push(Event::Closed);
+            if machine.strikes("cut", self.faults.cut, self.lines) {
+                self.is_over = true;
+                events.push(Event::Cut);
                 return (self.screen.take(), events);
             }
-            if self.faults.hang_after.is_some_and(|after| self.lines > after) {
-                self.screen.forget();
-                continue;
+            if machine.strikes("reload", self.faults.reload, self.lines) {
+                machine.reload();
+                events.push(Event::Reloaded);
+                return (self.screen.take(), events);
             }
-            let count = events.len();
+            if machine.strikes("edit", self.faults.edit, self.lines) {
+                machine.edit(OTHER);
+            }
+            let (count, since) = (events.len(), self.screen.len());
             self.line(machine, &line, &mut events);
+            if self.faults.noise {
+                self.screen.disturb(since, NOISE);
+            }
+            if machine.strikes("hang", self.faults.hang, self.lines) {
+                self.is_over = true;
+                self.screen.forget();
+                return (Vec::new(), events);
+            }
             if events[count..].iter().any(|event| matches!(event, Event::Closed | Event::Reloaded)) {
                 return (self.screen.take(), events);
             }
@@ -193,28 +189,41 @@ impl Console {
 
     /// Ends the session, and gives back what it held.
     pub fn close(&mut self, machine: &mut Machine) {
-        if machine.locked_by == Some(self.number) {
-            machine.locked_by = None;
-        }
+        self.unlock(machine);
         machine.running.leave();
     }
 
-    fn leave_configuration(&mut self, machine: &mut Machine) {
-        self.mode = Mode::Privileged;
-        machine.running.leave();
-        if machine.locked_by == Some(self.number) {
+    fn unlock(&self, machine: &mut Machine) {
+        if machine.locked_by.as_ref().is_some_and(|(number, _)| *number == self.number) {
             machine.locked_by = None;
         }
+    }
+
+    /// The name of who is logged in.
+    fn user(&self) -> &str {
+        &self.access.login.0
     }
 
     /// Says what the device says when it waits: its name and where the session is, or its question.
     fn prompt(&mut self, machine: &Machine) {
         let text = match &self.question {
-            Some(Question::EnablePassword) => "Password: ".to_owned(),
+            Some(Question::EnablePassword(_)) => "Password: ".to_owned(),
             Some(Question::Destination) => "Destination filename [startup-config]? ".to_owned(),
-            Some(Question::Reload) => "Proceed with reload? [confirm]".to_owned(),
+            Some(Question::SaveBefore(_)) if machine.os == Os::Asa => {
+                "System config has been modified. Save? [Y]es/[N]o: ".to_owned()
+            }
+            Some(Question::SaveBefore(_)) => {
+                "System configuration has been modified. Save? [yes/no]: ".to_owned()
+            }
+            Some(Question::Reload(_)) => "Proceed with reload? [confirm]".to_owned(),
             Some(Question::RemoveUser(_)) => "This operation will remove all username related configurations with same name.Do you want to continue? [confirm]".to_owned(),
             Some(Question::Banner { .. }) => String::new(),
+            Some(Question::Name { target, .. }) => {
+                let name = target.rsplit(['/', ':']).next().unwrap_or_default();
+                format!("Destination filename [{name}]? ")
+            }
+            Some(Question::Script { .. }) => "+>(tcl)#".to_owned(),
+            Some(Question::Replace(_)) => "Enter Y if you are sure you want to proceed. ? [no]: ".to_owned(),
             None => {
                 let name = machine.name();
                 match self.mode {
@@ -222,6 +231,7 @@ impl Console {
                     Mode::User => format!("{name}>"),
                     Mode::Privileged if machine.os == Os::Asa => format!("{name}# "),
                     Mode::Privileged => format!("{name}#"),
+                    Mode::Script => format!("{name}(tcl)#"),
                     Mode::Configuration => {
                         // A configuration prompt has the first twenty characters of the name.
                         let short: String = name.chars().take(20).collect();
@@ -232,6 +242,6 @@ impl Console {
                 }
             }
         };
-        self.screen.say_last(&text);
+        self.screen.ask(&text);
     }
 }

@@ -294,9 +294,11 @@ impl Writer<'_> {
 
 impl Piece {
     fn of(&mut self, item: &Item<'_>) {
+        // What no rule knows as a section is one where lines stand below it.
+        let is_section = !item.children().iter().all(|node| node.is_trivia());
+        self.is_section = !item.is_off && (item.kind() == Kind::Section || is_section);
         if let Some(rule) = item.rule {
             self.first = rule.first;
-            self.is_section = rule.kind == Kind::Section && !item.is_off;
             self.exit = rule.exit;
         }
     }

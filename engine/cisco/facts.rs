@@ -20,7 +20,7 @@
 //! its name; `unique`: no two sections have the same value; `clears`: the section loses its addresses; `frozen`: it is made anew
 //! instead of edited.
 //!
-//! **Statements**: `use KIND PATTERN` says where a name is used; `mention KIND PATTERN`, that any word of such a line may be one; `family
+//! **Statements**: `use KIND PATTERN` says where a name is used (`; not=WORD`: a word that stands there and is none); `mention KIND PATTERN`, that any word of such a line may be one; `family
 //! WORD`: lines that begin with the word and the same name go together, by `no WORD NAME`.
 
 use std::collections::HashMap;
@@ -178,6 +178,8 @@ pub struct Use {
     pub pattern: Pattern,
     /// Whether any word behind the pattern may be one.
     pub is_mention: bool,
+    /// A word that stands there and is no name.
+    pub not: Option<&'static str>,
 }
 
 /// The rules for the lines of one sort of section.
@@ -316,7 +318,7 @@ impl Scope {
         for index in self.uses_by_first.get(first).into_iter().flatten() {
             let one = &self.uses[usize::from(*index)];
             let Some(fit) = one.pattern.fit(words) else { continue };
-            if let Some(name) = fit.name {
+            if let Some(name) = fit.name.filter(|name| one.not != Some(*name)) {
                 found(one.kind, name);
             }
             if one.is_mention {
@@ -339,7 +341,8 @@ impl Scope {
             for first in pattern.firsts() {
                 self.uses_by_first.entry(first).or_default().push(self.uses.len() as u16);
             }
-            self.uses.push(Use { kind: rest[0], pattern, is_mention: kind == "mention" });
+            let not = marks.trim().strip_prefix("not=");
+            self.uses.push(Use { kind: rest[0], pattern, is_mention: kind == "mention", not });
             return;
         }
         if kind == "family" {

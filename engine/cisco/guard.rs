@@ -113,11 +113,13 @@ pub fn guard(os: Os, text: &str) -> Result<(), Unusable> {
 /// Refuses two texts of which one was cut off, or which are two devices.
 pub fn guard_pair(os: Os, running: &str, intended: &str) -> Result<(), Unusable> {
     let ends = (is_end(os, running), is_end(os, intended));
+    // Also of a few lines: all but the first ones may be what is missing.
+    let is_long = is_long(running) || is_long(intended);
     match ends {
-        (false, true) if is_long(running) => {
+        (false, true) if is_long => {
             return Err(Unusable::OneEnded { which: "the running configuration", end: end(os) });
         }
-        (true, false) if is_long(intended) => {
+        (true, false) if is_long => {
             return Err(Unusable::OneEnded { which: "the intended configuration", end: end(os) });
         }
         _ => {}

@@ -17,11 +17,13 @@ mod guard;
 mod items;
 mod lists;
 mod ordered;
+mod outline;
 mod plan;
 mod secrets;
 mod sections;
 mod terminal;
 mod tree;
+mod undo;
 mod validate;
 mod view;
 
@@ -34,11 +36,13 @@ pub use diff::{Unclear, diff, invert};
 pub use drift::{Class, Drift, drift};
 pub use filter::filter;
 pub use guard::{Unusable, guard, guard_pair, is_end};
+pub use outline::Outline;
 pub use plan::{Block, Command, Note, Plan, Risk};
 pub use secrets::{MASK, masked, secrets};
 pub use terminal::{Heard, Mode, Said, Terminal, Wait, typed};
 pub use tree::{Node, Tree};
-pub use validate::{Every, Finding, NatSources, Place, Rule, Severity, validate};
+pub use undo::{Undo, undo};
+pub use validate::{Every, Finding, NatSources, Place, Reachable, Rule, Severity, Source, usable, validate};
 
 /// The system of a device, as far as its configuration differs from others'.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]

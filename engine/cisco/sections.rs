@@ -71,7 +71,7 @@ pub(super) fn alone(head: &str) -> Option<Vec<String>> {
             ["vrf", name, ..] => (format!("vrf {name} "), &words[2..]),
             _ => (String::new(), &words[..]),
         };
-        if servers.len() < 2 {
+        if servers.len() < 2 || servers[0] == "source-interface" {
             return None;
         }
         return Some(servers.iter().map(|server| format!("{is_off}ip name-server {vrf}{server}")).collect());

@@ -265,9 +265,17 @@ pub(super) fn squeezed(text: &str) -> Cow<'_, str> {
             result.push(' ');
         }
         result.push_str(word);
-        if is_free(word) || word.starts_with('"') {
-            // The rest is somebody's text.
+        if word.starts_with('"') {
             result.push_str(&text[end_of(text, word)..]);
+            return Cow::Owned(result);
+        }
+        if is_free(word) {
+            // The rest is somebody's text, but for the blanks before it.
+            let rest = text[end_of(text, word)..].trim_start();
+            if !rest.is_empty() {
+                result.push(' ');
+                result.push_str(rest);
+            }
             return Cow::Owned(result);
         }
         match words.next() {

@@ -1,22 +1,21 @@
 //! `cisco diff|simulate|drift|validate|device`: configurations of Cisco devices in files, and devices to rehearse on.
 
+mod device;
+mod validate;
+
 use std::io::Read as _;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
-use serde::Deserialize;
 use serde_json::json;
 
-use crate::cisco::{self, Access, Device, Drift, Faults, Machine, Note, Os, Plan, Risk, Rule, Severity};
+use self::device::{DeviceOptions, device};
+use self::validate::{Rules, validate};
+use crate::cisco::{self, Device, Drift, Note, Os, Plan, Risk};
 use crate::cli::Context;
 use crate::cli::check::count;
 use crate::cli::diagnostic::safe;
 use crate::cli::problem::Problem;
-use crate::cli::serve::told_to_end;
-use crate::cli::table::{Cell, Table};
-use crate::lab::cisco as lab;
-use crate::model::yaml;
 
 /// Bytes of a configuration; the largest ones have some hundred thousand lines.
 const MOST: u64 = 64 << 20;
@@ -82,62 +81,23 @@ enum CiscoVerb {
         every: {section: 'interface *', line: 'nameif vti-*', needs: 'access-group * in interface $value'}\n    \
         - name: no HTTP\n      forbid: {line: ip http server}\n    \
         - name: passwords are hidden\n      require: {line: service password-encryption}\n    \
-        - name: translated networks are known\n      nat_sources: {interfaces: '(*,outside_*)', group: ALL_NETWORKS, private_only: true}"
+        - name: translated networks are known\n      nat_sources: {interfaces: '(*,outside_*)', group: ALL_NETWORKS, private_only: true}\n    \
+        - name: we can come in\n      reachable: {from: 192.0.2.0/24}\n\n\
+        A file of functions, each public one with one parameter a rule; it answers with what is wrong: nothing, a text, lines,\n\
+        or `#{message, line, severity}`. Lines have `text number words lines above`, `find(glob)`, `has(glob)`, `value(words)`,\n\
+        and for ASA `members(group)`:\n  \
+        fn no_telnet(config) { config.find(\"line vty *\").filter(|line| line.has(\"transport input *telnet*\")) }"
     )]
     Validate {
         #[command(flatten)]
         platform: Platform,
         /// The configuration; `-` for standard input
         file: PathBuf,
-        /// Rules of the site, as YAML
+        /// Rules of the site: data as YAML, or functions (`*.rhai`); may be given several times
         #[arg(long, value_name = "FILE")]
-        rules: Option<PathBuf>,
+        rules: Vec<PathBuf>,
     },
     Device(DeviceOptions),
-}
-
-/// Run a virtual device behind SSH, to rehearse on
-///
-/// It starts with a configuration from a file, takes changes as a device does and refuses what a device refuses, and forgets them when
-/// it ends. It asks for a password, or for it by keyboard-interactive, and knows `enable`, `show`, `configure`, `write` and `reload`.
-#[derive(Debug, Args)]
-#[command(
-    after_help = "Example:\n  nlrun cisco device --os ios --config rtr01.cfg --listen 127.0.0.1:2222 &\n  \
-    ssh -p 2222 admin@127.0.0.1        # the password is `cisco`, and so is the enable secret"
-)]
-struct DeviceOptions {
-    #[command(flatten)]
-    platform: Platform,
-    /// The configuration that it starts with
-    #[arg(long, value_name = "FILE")]
-    config: PathBuf,
-    /// Where it listens; port 0 is any free one
-    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:0")]
-    listen: SocketAddr,
-    /// Who may log in
-    #[arg(long, value_name = "NAME", default_value = "admin")]
-    user: String,
-    /// The password of the login
-    #[arg(long, value_name = "PASSWORD", default_value = "cisco")]
-    password: String,
-    /// The enable secret; empty: a login has all rights at once
-    #[arg(long, value_name = "SECRET", default_value = "cisco")]
-    enable: String,
-    /// Cut the session at this line
-    #[arg(long, value_name = "LINES")]
-    cut_after: Option<u64>,
-    /// Answer nothing behind this line
-    #[arg(long, value_name = "LINES")]
-    hang_after: Option<u64>,
-    /// Refuse this line, whatever it says; may be given several times
-    #[arg(long, value_name = "LINE")]
-    refuse: Vec<String>,
-    /// Page long answers, also when told not to
-    #[arg(long)]
-    pages_always: bool,
-    /// Put a message of the log into answers
-    #[arg(long)]
-    noise: bool,
 }
 
 /// Whose configuration it is.
@@ -150,12 +110,6 @@ struct Platform {
 
 fn os(text: &str) -> Result<Os, String> {
     text.parse()
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Rules {
-    rules: Vec<Rule>,
 }
 
 pub(crate) fn cisco(context: &Context, options: &CiscoOptions) -> Result<u8, Problem> {
@@ -172,52 +126,11 @@ pub(crate) fn cisco(context: &Context, options: &CiscoOptions) -> Result<u8, Pro
             &cisco::drift(platform.os, &read(context, running)?, &read(context, intended)?),
         )),
         CiscoVerb::Validate { platform, file, rules } => {
-            let rules =
-                rules.as_deref().map(|path| read_rules(context, path)).transpose()?.unwrap_or_default();
+            let rules = Rules::read(context, rules)?;
             Ok(validate(context, platform.os, &read(context, file)?, &rules))
         }
         CiscoVerb::Device(options) => device(context, options),
     }
-}
-
-fn device(context: &Context, options: &DeviceOptions) -> Result<u8, Problem> {
-    let os = options.platform.os;
-    let text = read(context, &options.config)?;
-    cisco::guard(os, &text).map_err(|error| {
-        Problem::usage(format!("`{}` cannot be used: {error}", options.config.display()), None)
-    })?;
-    let enable = Some(options.enable.clone()).filter(|secret| !secret.is_empty());
-    let access = Access { login: (options.user.clone(), options.password.clone()), enable };
-    let faults = Faults {
-        cut_after: options.cut_after,
-        hang_after: options.hang_after,
-        refuse: options.refuse.clone(),
-        pages_always: options.pages_always,
-        noise: options.noise,
-    };
-    let virtual_one = lab::Device { faults, ..lab::Device::new(Machine::new(os, &text), access) };
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| Problem::Other(error.to_string()))?;
-    runtime.block_on(async {
-        let listener = tokio::net::TcpListener::bind(options.listen)
-            .await
-            .map_err(|error| Problem::Other(format!("cannot listen on {}: {error}", options.listen)))?;
-        let address = listener.local_addr().map_err(|error| Problem::Other(error.to_string()))?;
-        context.out.line(&format!("{address}"));
-        context.out.word(&format!(
-            "a virtual device: ssh -p {} {}@{}",
-            address.port(),
-            options.user,
-            address.ip()
-        ));
-        tokio::select! {
-            () = lab::serve(listener, virtual_one) => {}
-            () = told_to_end() => {}
-        }
-        Ok(0)
-    })
 }
 
 /// Reads two configurations, and refuses what must not become a plan.
@@ -335,41 +248,6 @@ fn drift(context: &Context, drift: &Drift) -> u8 {
             CANNOT
         }
     }
-}
-
-fn validate(context: &Context, os: Os, text: &str, rules: &[Rule]) -> u8 {
-    let out = &context.out;
-    let findings = cisco::validate(os, text, rules);
-    if out.json {
-        for finding in &findings {
-            out.json(finding);
-        }
-    } else if !findings.is_empty() {
-        let mut table = Table::new(out, &["line", "severity", "rule", "finding"], &[]);
-        for finding in &findings {
-            let severity = match finding.severity {
-                Severity::Critical => Cell::bad("critical"),
-                Severity::Error => Cell::bad("error"),
-                Severity::Warning => Cell::odd("warning"),
-            };
-            let line = if finding.line == 0 { String::new() } else { finding.line.to_string() };
-            table.row([Cell::new(&line), severity, Cell::new(&finding.rule), Cell::new(&finding.message)]);
-        }
-        out.raw(table.text().as_bytes());
-    }
-    let errors = findings.iter().filter(|finding| finding.severity > Severity::Warning).count();
-    if errors == 0 {
-        out.word("nothing in it is wrong");
-    }
-    u8::from(errors > 0)
-}
-
-fn read_rules(context: &Context, path: &Path) -> Result<Vec<Rule>, Problem> {
-    let text = read(context, path)?;
-    let rules: Rules = yaml::from_str(&text, &path.display().to_string()).map_err(|error| {
-        Problem::usage(format!("{}:{}: {}", error.file, error.line, error.message), error.hint.clone())
-    })?;
-    Ok(rules.rules)
 }
 
 fn read(context: &Context, path: &Path) -> Result<String, Problem> {

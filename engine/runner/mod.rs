@@ -9,6 +9,7 @@ pub mod header;
 pub mod language;
 pub mod library;
 pub mod modules;
+pub mod policy;
 pub mod reference;
 pub mod resident;
 pub mod sources;

@@ -74,3 +74,35 @@ fn validate_finds_what_is_wrong_and_takes_rules_of_the_site() {
         call(&project, ["cisco", "validate", "--os", "asa", "running", "--rules", "rules.yaml"]).ends(64);
     assert!(bad.stderr.contains("rules.yaml:3") && bad.stderr.contains("require"), "{bad:?}");
 }
+
+#[test]
+fn validate_takes_rules_as_functions_and_fails_closed() {
+    let project = project()
+        .file("site.rhai", "fn pings_are_let_in(config) {\n  if !config.has(\"access-list X extended permit icmp *\") { \"no ping\" }\n}\n")
+        .file("reach.yaml", "rules:\n  - name: we come in\n    reachable: {from: 192.0.2.0/24}\n");
+    let rules = ["--rules", "site.rhai", "--rules", "reach.yaml"];
+    let validate = |file: &'static str| [&["cisco", "validate", "--os", "asa", file][..], &rules].concat();
+    let found = call(&project, validate("running")).ends(1);
+    assert!(found.stdout.contains("pings are let in") && found.stdout.contains("no ping"), "{found:?}");
+    assert!(found.stdout.contains("we come in") && found.stdout.contains("no `ssh` line"), "{found:?}");
+    let allowed = format!("{INTENDED}ssh 192.0.2.0 255.255.255.0 outside\n");
+    project.write("intended", &allowed);
+    call(&project, validate("intended")).success();
+    // A rule that cannot be asked is a finding, and what is no configuration is one for all of them.
+    project.write("site.rhai", "fn broken(config) { config.no_such() }\n");
+    let broken = call(&project, validate("intended")).ends(1);
+    assert!(
+        broken.stdout.contains("critical") && broken.stdout.contains("the rule failed: site.rhai:1"),
+        "{broken:?}"
+    );
+    let empty = call(&project, validate("empty")).ends(1);
+    assert_eq!(empty.stdout.matches("no whole configuration").count(), 1, "{empty:?}");
+    // A file of rules that is none is no rule that holds.
+    project.write("site.rhai", "fn broken(config) { let = 1; }\n");
+    let wrong = call(&project, validate("intended")).ends(64);
+    assert!(wrong.stderr.contains("site.rhai:1"), "{wrong:?}");
+    project.write("reach.yaml", "rules:\n  - name: we come in\n    reachable: {from: here}\n");
+    let wrong =
+        call(&project, ["cisco", "validate", "--os", "asa", "intended", "--rules", "reach.yaml"]).ends(64);
+    assert!(wrong.stderr.contains("reach.yaml:3") && wrong.stderr.contains("192.0.2.0/24"), "{wrong:?}");
+}

@@ -2,15 +2,16 @@
 
 use nlrun::cisco::{Device, Os, diff};
 
-struct Row {
-    what: &'static str,
-    os: Os,
-    running: &'static str,
-    intended: &'static str,
+/// A change, and its commands.
+pub struct Row {
+    pub what: &'static str,
+    pub os: Os,
+    pub running: &'static str,
+    pub intended: &'static str,
     commands: &'static str,
 }
 
-const ROWS: &[Row] = &[
+pub const ROWS: &[Row] = &[
     Row {
         what: "only the NAT of an object goes: the object stays",
         os: Os::Asa,
@@ -659,6 +660,7 @@ const REFUSED: &[(Os, &str, &str, &str)] = &[
         "there is no",
     ),
     (Os::Ios, "hostname a\n", "no username bob\n", "there is no"),
+    (Os::Ios, "line vty 0 4\n transport input ssh\n", "no line vty 0 4\n", "Can't delete"),
     (
         Os::Ios,
         "ip access-list extended X\n 10 permit ip any any\n",
@@ -682,6 +684,18 @@ const REFUSED: &[(Os, &str, &str, &str)] = &[
         "interface Gi0/1\n ip address 10.0.0.1 255.0.0.0\ninterface Gi0/2\n",
         "interface Gi0/2\n ip address 10.0.0.1 255.0.0.0\n",
         "overlaps",
+    ),
+    (
+        Os::Ios,
+        "ip sla 1\n icmp-echo 192.0.2.1\nip sla schedule 1 life forever start-time now\n",
+        "ip sla 1\n icmp-echo 192.0.2.2\n",
+        "already running",
+    ),
+    (
+        Os::Asa,
+        "sla monitor 1\n type echo protocol ipIcmpEcho 192.0.2.1 interface outside\nsla monitor schedule 1 life forever start-time now\n",
+        "sla monitor 1\n timeout 1000\n",
+        "already running",
     ),
     (
         Os::Asa,

@@ -3,7 +3,8 @@
 use std::fmt::Write as _;
 
 use nlrun::cisco::{
-    Class, Drift, Every, NatSources, Os, Place, Rule, Severity, diff, drift, guard, guard_pair, validate,
+    Class, Drift, Every, NatSources, Os, Outline, Place, Reachable, Rule, Severity, Source, diff, drift,
+    guard, guard_pair, validate,
 };
 
 const ROUTER: &str = "hostname rtr01\ninterface Gi0/1\n description core\n ip address 10.0.0.1 255.255.255.0\n ip access-group EDGE in\n!\nip access-list extended EDGE\n permit ip any any\n!\nend\n";
@@ -87,6 +88,7 @@ fn rule(name: &str) -> Rule {
         forbid: None,
         every: None,
         nat_sources: None,
+        reachable: None,
     }
 }
 
@@ -189,4 +191,85 @@ fn large_and_deep_texts_end() {
         (0..2000).map(|depth| format!("{:depth$}section {depth}\n", "")).collect::<Vec<_>>().concat();
     assert!(diff(Os::Ios, &deep, &deep).unwrap().is_empty());
     let _ = diff(Os::Ios, &deep, "hostname a\n");
+}
+
+/// Whether a configuration lets somebody in, in the words of a finding.
+fn reached(os: Os, text: &str, from: &str) -> Vec<(usize, String)> {
+    let from = Source::try_from(from.to_owned()).unwrap();
+    let reachable = Some(Reachable { from, interface: (os == Os::Asa).then(|| "inside".to_owned()) });
+    let rule = Rule { reachable, ..rule("ours") };
+    let findings = found(os, text, &[rule]).into_iter().filter(|(_, rule, _)| rule == "ours");
+    findings.map(|(line, _, message)| (line, message)).collect()
+}
+
+#[test]
+fn who_has_to_come_in_is_let_in() {
+    let at = |list: &str| {
+        format!(
+            "hostname a\n{list}line vty 0 4\n access-class X in\n transport input ssh\nline vty 5 15\n access-class NONE in\n transport input none\n"
+        )
+    };
+    let standard = "ip access-list standard X\n 10 deny 192.0.2.9\n 20 permit 192.0.2.0 0.0.0.255\n";
+    for (list, from, why) in [
+        (standard, "192.0.2.8", ""),
+        (standard, "192.0.2.16/28", ""),
+        (standard, "192.0.2.9", "does not let all of them in"),
+        (standard, "192.0.2.0/24", "does not let all of them in"),
+        (standard, "198.51.100.1", "does not let all of them in"),
+        (
+            "ip access-list standard X\n permit 192.0.2.0 0.0.0.127\n permit 192.0.2.128 0.0.0.127\n",
+            "192.0.2.0/24",
+            "",
+        ),
+        (
+            "ip access-list extended X\n remark who\n deny udp any any\n permit tcp host 192.0.2.7 any eq 22\n",
+            "192.0.2.7",
+            "",
+        ),
+        ("ip access-list extended X\n permit tcp any any eq telnet\n", "192.0.2.7", "nobody can tell"),
+        ("ip access-list extended X\n permit tcp object-group OURS any\n", "192.0.2.7", "nobody can tell"),
+        ("ip access-list standard X\n permit 192.0.2.0 0.0.255.0\n", "192.0.2.7", "nobody can tell"),
+        ("ip access-list standard X\n deny any log\n", "192.0.2.7", "does not let all of them in"),
+    ] {
+        let findings = reached(Os::Ios, &at(list), from);
+        let is_right = if why.is_empty() {
+            findings.is_empty()
+        } else {
+            findings.iter().any(|(_, told)| told.contains(why))
+        };
+        assert!(is_right, "{from}: {list}{findings:?}");
+    }
+    let numbered = "access-list 23 permit 192.0.2.7\nline vty 0 4\n access-class 23 in vrf-also\n";
+    assert_eq!(reached(Os::Ios, numbered, "192.0.2.7"), []);
+    assert_eq!(reached(Os::Ios, numbered, "192.0.2.8")[0].0, 3);
+    assert!(
+        reached(Os::Ios, "line vty 0 4\n transport input telnet\n", "192.0.2.8")[0]
+            .1
+            .contains("no line takes SSH")
+    );
+    let asa = "hostname f\nssh 192.0.2.0 255.255.255.128 inside\nssh 192.0.2.128 255.255.255.128 inside\nssh 0.0.0.0 0.0.0.0 outside\nssh timeout 5\n";
+    assert_eq!(reached(Os::Asa, asa, "192.0.2.0/24"), []);
+    assert!(reached(Os::Asa, asa, "198.51.100.7")[0].1.contains("at `inside`"));
+    for wrong in ["here", "192.0.2.0/33", "192.0.2.0/", "::1"] {
+        assert!(Source::try_from(wrong.to_owned()).unwrap_err().contains("192.0.2.0/24"), "{wrong}");
+    }
+    // Without a rule, what lets in nobody at all.
+    let closed = "ip access-list standard X\n deny any\nline vty 0 4\n access-class X in\n";
+    assert_eq!(found(Os::Ios, closed, &[])[0].1, "reachable");
+}
+
+#[test]
+fn a_rule_sees_lines_with_their_numbers_and_without_their_secrets() {
+    let text = "hostname a\n!\nbanner motd ^C\ntwo\n^C\nusername ann secret 9 hunter2\ninterface Gi0/1\n ! a remark\n description x\nline vty 0 4\n";
+    let outline = Outline::read(Os::Ios, text);
+    let numbers: Vec<usize> = outline.below(0).iter().map(|at| outline.number(*at)).collect();
+    assert_eq!(numbers, [1, 3, 6, 7, 10]);
+    let port = outline.find(0, "interface *")[0];
+    let inside = outline.find(port, "description *");
+    assert_eq!((outline.number(inside[0]), outline.above(inside[0])), (9, port));
+    // It is found by what it is, and shown without.
+    let user = outline.find(0, "username * hunter2")[0];
+    assert_eq!(outline.shown(user), "username ann secret 9 *****");
+    let groups = "object-group network A\n network-object host 10.0.0.1\n group-object B\nobject-group network B\n network-object object LAN\n group-object A\n";
+    assert_eq!(Outline::read(Os::Asa, groups).members("A"), ["host 10.0.0.1", "LAN"]);
 }

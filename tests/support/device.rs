@@ -36,12 +36,7 @@ impl Device {
 
     /// Starts a device with faults.
     pub fn with(os: Os, configuration: &str, faults: Faults) -> Self {
-        Self::at_first(os, configuration, faults, None)
-    }
-
-    /// Starts a device that has faults on its first connections only.
-    pub fn at_first(os: Os, configuration: &str, faults: Faults, faulty: Option<u64>) -> Self {
-        Self::run(os, lab::Device { faults, faulty, ..made(os, configuration) })
+        Self::run(os, lab::Device { faults, ..made(os, configuration) })
     }
 
     /// Serves a device.
@@ -140,15 +135,7 @@ pub fn made(os: Os, configuration: &str) -> lab::Device {
 pub fn faults(texts: &[&str]) -> Faults {
     let mut faults = Faults::default();
     for text in texts {
-        let (name, value) = text.split_once('=').unwrap_or((text, ""));
-        match name {
-            "cut" => faults.cut_after = Some(value.parse().unwrap()),
-            "hang" => faults.hang_after = Some(value.parse().unwrap()),
-            "refuse" => faults.refuse.push(value.to_owned()),
-            "pages" => faults.pages_always = true,
-            "noise" => faults.noise = true,
-            _ => panic!("{text}"),
-        }
+        faults.add(text).unwrap();
     }
     faults
 }

@@ -1,19 +1,7 @@
-//! What is typed and what is shown: echo, line editing, and pages that wait for a key.
+//! What is typed and what is shown: echo, line editing, long lines that scroll, and pages that wait for a key.
 
-/// What goes wrong on purpose.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Faults {
-    /// The session is cut when so many lines have been entered.
-    pub cut_after: Option<u64>,
-    /// After so many lines nothing is answered any more.
-    pub hang_after: Option<u64>,
-    /// Lines that are refused whatever they say.
-    pub refuse: Vec<String>,
-    /// Whether pages cannot be switched off.
-    pub pages_always: bool,
-    /// Whether a message of the log comes in the middle of an answer.
-    pub noise: bool,
-}
+/// How many characters a long line is scrolled by.
+const STEP: usize = 10;
 
 /// The screen of a session.
 #[derive(Debug, Default)]
@@ -26,9 +14,21 @@ pub(super) struct Screen {
     rest: Option<Vec<String>>,
     more: &'static str,
     was_return: bool,
+    /// Columns in which a long line is scrolled; none: it is shown whole.
+    width: Option<usize>,
+    /// Whether the beginning of a scrolled line is shown again when it is whole, as ASA does.
+    repeats: bool,
+    /// Characters of the prompt, and of the line behind it that are to be seen.
+    prompt: usize,
+    seen: usize,
 }
 
 impl Screen {
+    /// Makes one with so many lines a page.
+    pub(super) fn new(length: usize, width: Option<usize>, repeats: bool) -> Self {
+        Self { length: Some(length), width, repeats, ..Self::default() }
+    }
+
     /// Shows a text; lines end as terminals want it.
     pub(super) fn say(&mut self, text: &str) {
         for byte in text.bytes() {
@@ -39,9 +39,44 @@ impl Screen {
         }
     }
 
-    /// Shows a text without a line's end: a prompt.
-    pub(super) fn say_last(&mut self, text: &str) {
+    /// Shows a text that a line is typed behind.
+    pub(super) fn ask(&mut self, text: &str) {
         self.say(text);
+        self.prompt = text.len();
+        self.seen = 0;
+    }
+
+    /// How much there is to be sent.
+    pub(super) fn len(&self) -> usize {
+        self.out.len()
+    }
+
+    /// Puts a message in the middle of what was said since there was so much to be sent.
+    pub(super) fn disturb(&mut self, since: usize, message: &str) {
+        let ends: Vec<usize> = (since..self.out.len()).filter(|at| self.out[*at] == b'\n').collect();
+        let at = ends.get(ends.len().saturating_sub(1) / 2).map_or(since, |end| end + 1);
+        let rest = self.out.split_off(at);
+        self.say(message);
+        self.out.extend(rest);
+    }
+
+    /// Scrolls the line that is typed, so that its end is seen and `$` stands for the rest.
+    fn scroll(&mut self) {
+        let kept = self.seen.saturating_sub(STEP).max(1);
+        self.out.extend(vec![8; self.seen]);
+        self.out.push(b'$');
+        self.out.extend_from_slice(&self.typed[self.typed.len() - (kept - 1)..]);
+        self.out.extend(vec![b' '; STEP - 1]);
+        self.out.extend(vec![8; STEP - 1]);
+        self.seen = kept;
+    }
+
+    /// Shows the beginning of a line that was scrolled.
+    fn repeat(&mut self, width: usize) {
+        let seen = width.saturating_sub(self.prompt + 1).min(self.typed.len());
+        self.out.extend(vec![8; self.seen]);
+        self.out.extend_from_slice(&self.typed[..seen]);
+        self.out.push(b'$');
     }
 
     /// Shows a long text, by the page where that is wanted; `more` is what a page ends with.
@@ -114,13 +149,20 @@ impl Screen {
         }
     }
 
-    /// Takes one byte; returns the line when it is whole. What is hidden is not echoed.
-    pub(super) fn type_byte(&mut self, byte: u8, hides: bool) -> Option<String> {
+    /// Takes one byte; returns the line when it is whole. What is hidden is not echoed, and where a text is typed Ctrl-C is a
+    /// character of it: the end of a banner.
+    pub(super) fn type_byte(&mut self, byte: u8, hides: bool, is_text: bool) -> Option<String> {
         let follows_return = std::mem::replace(&mut self.was_return, byte == b'\r');
         match byte {
             b'\n' if follows_return => None,
             b'\r' | b'\n' => {
+                if let (Some(width), true) =
+                    (self.width, self.repeats && !hides && self.seen < self.typed.len())
+                {
+                    self.repeat(width);
+                }
                 self.say("\n");
+                self.seen = 0;
                 let line = String::from_utf8_lossy(&self.typed).into_owned();
                 self.typed.clear();
                 Some(line)
@@ -128,12 +170,20 @@ impl Screen {
             8 | 127 => {
                 if self.typed.pop().is_some() && !hides {
                     self.out.extend([8, b' ', 8]);
+                    self.seen = self.seen.saturating_sub(1);
                 }
+                None
+            }
+            3 if is_text || self.typed.starts_with(b"banner ") => {
+                self.typed.extend(b"^C");
+                self.out.extend(b"^C");
+                self.seen += 2;
                 None
             }
             // Ctrl-C and Ctrl-U: the line is forgotten.
             3 | 21 => {
                 self.typed.clear();
+                self.seen = 0;
                 None
             }
             0..=31 => None,
@@ -141,6 +191,10 @@ impl Screen {
                 self.typed.push(byte);
                 if !hides {
                     self.out.push(byte);
+                    self.seen += 1;
+                    if self.width.is_some_and(|width| self.prompt + self.seen >= width) {
+                        self.scroll();
+                    }
                 }
                 None
             }

@@ -124,6 +124,16 @@ impl<'a> Device<'a> {
         Ok(())
     }
 
+    /// Whether a section cannot be edited: it is one that runs once it is scheduled.
+    pub(super) fn is_running(&self, path: &[usize], scope: &'static Scope, item: &Item<'_>) -> bool {
+        let Some(rule) = item.rule.filter(|rule| rule.is_frozen) else { return false };
+        self.siblings(path).iter().any(|other| {
+            let schedule = Item::command(scope, &other.head);
+            schedule.name == item.name
+                && schedule.rule.is_some_and(|one| one.of.is_some() && one.of == rule.takes)
+        })
+    }
+
     /// What goes by itself after something has gone.
     pub(super) fn after_removal(&mut self, path: &[usize], scope: &'static Scope, node: &Node<'a>) {
         let item = Item::command(scope, &node.head);

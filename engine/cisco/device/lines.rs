@@ -44,6 +44,13 @@ impl<'a> Device<'a> {
         {
             return self.family_gone(path, word, name);
         }
+        // Who a neighbor is goes with everything that is said of it.
+        if let (true, [word, name, "remote-as", ..]) = (is_off, &words[..])
+            && scope.families.contains(word)
+            && self.siblings(path).iter().any(|node| begins(&node.head, text))
+        {
+            return self.family_gone(path, word, name);
+        }
         if let Some((rule, _)) = scope.rule(&words)
             && rule.kind == Kind::List
         {
@@ -79,6 +86,9 @@ impl<'a> Device<'a> {
                     self.sectioned(&item);
                 }
                 let found = self.find(path, scope, &item);
+                if !found.is_empty() && self.is_running(path, scope, &item) {
+                    return Err("Entry already running and cannot be modified".to_owned());
+                }
                 let at = match found.first() {
                     Some(&at) => {
                         self.merge(path, &found);
@@ -151,6 +161,12 @@ impl<'a> Device<'a> {
         let rule = item.rule;
         if rule.is_some_and(|rule| rule.kind == Kind::Section && rule.gone == Gone::Default) {
             return Err("% Removal of physical interfaces is not permitted".to_owned());
+        }
+        if let (true, ["line", kind, rest @ ..]) = (path.is_empty(), &words[..])
+            && (*kind != "vty"
+                || rest.first().and_then(|first| first.parse().ok()).is_none_or(|first: u32| first < 5))
+        {
+            return Err("% Can't delete last 5 VTY lines, nor the console's".to_owned());
         }
         // Which lines it means: what it says whole, or what its words begin.
         let found: Vec<usize> = match item.kind() {

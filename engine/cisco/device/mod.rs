@@ -40,6 +40,8 @@ pub struct Device<'a> {
     flat: HashSet<String>,
     /// Numbers of entries that the device knows and does not show, by the list's name.
     numbers: HashMap<String, Vec<u32>>,
+    /// The line that was entered last; lines may stand below it although no rule knows it as a section.
+    last: String,
 }
 
 /// A section that is open.
@@ -63,6 +65,7 @@ impl<'a> Device<'a> {
             shown: HashSet::new(),
             flat: HashSet::new(),
             numbers: HashMap::new(),
+            last: String::new(),
         }
     }
 
@@ -152,11 +155,31 @@ impl<'a> Device<'a> {
         if self.is_exit(&command.text) {
             return Ok(());
         }
-        if self.modes.len() < command.depth {
+        if self.modes.len() < command.depth && !self.open_unknown(false) {
             let reason = "it is indented below a line that opens no section".to_owned();
             return Err(Refusal { command: without_secret(&command.text), reason });
         }
-        self.apply(&command.text, command.body.as_deref())
+        self.apply(&command.text, command.body.as_deref())?;
+        self.last.clone_from(&command.text);
+        Ok(())
+    }
+
+    /// Opens the line that was entered last although no rule knows it as a section; where `is_one`, only if it has lines already.
+    fn open_unknown(&mut self, is_one: bool) -> bool {
+        let around = self.modes.last().map_or_else(|| vec![Vec::new()], |mode| mode.paths.clone());
+        let below = |path: Vec<usize>| {
+            let is_it = |node: &Node<'_>| {
+                node.head == self.last && node.body.is_none() && (!is_one || !node.children.is_empty())
+            };
+            let at = self.siblings(&path).iter().position(is_it)?;
+            Some(path.into_iter().chain([at]).collect::<Vec<usize>>())
+        };
+        let paths: Vec<Vec<usize>> = around.into_iter().filter_map(below).collect();
+        let is_there = !paths.is_empty();
+        if is_there {
+            self.modes.push(Mode { paths, scope: ANY, exit: "exit" });
+        }
+        is_there
     }
 
     /// Enters a command as a terminal does: in the section that is open, else in one around it.
@@ -192,7 +215,13 @@ impl<'a> Device<'a> {
             }
             self.modes.pop();
         }
-        self.apply(&line, body)
+        let depth = self.modes.len();
+        self.apply(&line, body)?;
+        if self.modes.len() == depth {
+            self.last = line.into_owned();
+            self.open_unknown(true);
+        }
+        Ok(())
     }
 
     /// Whether a rule of the top level knows more of a line than its first word, or it opens a section.
