@@ -23,6 +23,7 @@ mod secrets;
 mod sections;
 mod terminal;
 mod tree;
+mod undo;
 mod validate;
 mod view;
 
@@ -40,6 +41,7 @@ pub use plan::{Block, Command, Note, Plan, Risk};
 pub use secrets::{MASK, masked, secrets};
 pub use terminal::{Heard, Mode, Said, Terminal, Wait, typed};
 pub use tree::{Node, Tree};
+pub use undo::{Undo, undo};
 pub use validate::{Every, Finding, NatSources, Place, Reachable, Rule, Severity, Source, usable, validate};
 
 /// The system of a device, as far as its configuration differs from others'.

@@ -76,7 +76,7 @@ fn a_session_that_is_cut_at_any_line_leaves_no_half_change() {
                 .replace("hostname rtr01\n", "hostname rtr01\nntp server 192.0.2.5\n"),
         };
         let (mut done, mut back) = (0, 0);
-        for line in 1..=24 {
+        for line in 1..=26 {
             let device = Device::with(os, before, faults(&[&format!("cut={line}")]));
             let project = device.project().runbook("change", APPLY).file("intended.cfg", &intended);
             let output = project.args(["run", "change"]);
@@ -120,7 +120,7 @@ fn a_line_that_is_refused_ends_it_and_all_is_taken_back() {
         let output = project.args(["run", "change"]).ends(1);
         assert!(output.stderr.contains(&format!("the device refuses `{refused}`")), "{os}: {output:?}");
         assert!(
-            output.stderr.contains(way) || output.stderr.contains("nothing of it was in"),
+            output.stderr.contains(way) || output.stderr.contains("nothing of it is in"),
             "{os}: {output:?}"
         );
         device.has(before, "all is taken back");
@@ -227,4 +227,69 @@ fn a_killed_change_is_finished_when_the_run_is_resumed() {
         project.args(["resume", "1"]).success();
         device.has(&intended, "it is finished");
     }
+}
+
+#[test]
+fn a_timer_that_ends_before_the_confirmation_is_told() {
+    let device = Device::run(
+        Os::Ios,
+        lab::Device {
+            minute: Duration::from_millis(10),
+            faults: faults(&["slow=30"]),
+            ..made(Os::Ios, ROUTER)
+        },
+    );
+    let project = device.project().runbook("change", APPLY).file("intended.cfg", &intended(ROUTER));
+    let output = project.args(["run", "change"]).ends(1);
+    assert!(output.stderr.contains("revert timer"), "{output:?}");
+    device.has(ROUTER, "it is as it was");
+}
+
+#[test]
+fn what_another_engineer_changes_meanwhile_is_neither_overwritten_nor_hidden() {
+    for (os, before, theirs) in
+        [(Os::Ios, ROUTER, "ip host other-engineer"), (Os::Asa, FIREWALL, "name 192.0.2.250")]
+    {
+        let (mut stale, mut told) = (0, 0);
+        for line in 5..=18 {
+            let device = Device::with(os, before, faults(&[&format!("edit={line}")]));
+            let project = device.project().runbook("change", APPLY).file("intended.cfg", &intended(before));
+            let output = project.args(["run", "change"]);
+            if output.code == 0 {
+                continue;
+            }
+            assert!(
+                !device.running().contains("of all") && !device.running().contains("icmp"),
+                "{os} {line}: {output:?}"
+            );
+            let is_stale = output.stderr.contains("nothing was sent");
+            stale += usize::from(is_stale);
+            told +=
+                usize::from(!is_stale && output.stderr.contains("what somebody else has changed meanwhile"));
+            let stays = device.running().contains(theirs);
+            assert!(stays || output.stderr.contains("is gone as well"), "{os} {line}: {output:?}");
+        }
+        assert!(stale >= 1 && told >= 1, "{os}: {stale} stale, {told} told");
+    }
+}
+
+#[test]
+fn a_configuration_that_somebody_has_locked_is_left_alone() {
+    for (os, before) in [(Os::Ios, ROUTER), (Os::Asa, FIREWALL)] {
+        let device = Device::with(os, before, faults(&["locked"]));
+        let project = device.project().runbook("change", APPLY).file("intended.cfg", &intended(before));
+        let output = project.args(["run", "change"]).ends(1);
+        assert!(output.stderr.contains("lets nobody into its configuration mode"), "{os}: {output:?}");
+        device.has(before, "nothing is changed");
+    }
+}
+
+#[test]
+fn a_banner_is_typed_as_a_text() {
+    let device = Device::start(Os::Ios, ROUTER);
+    let banner = "banner motd ^C\nrtr01#\nno ip routing\n~ keep out ~\n^C\nend\n";
+    let intended = ROUTER.replace("end\n", banner);
+    let project = device.project().runbook("change", APPLY).file("intended.cfg", &intended);
+    project.args(["run", "change"]).success();
+    device.has(&intended, "the banner is there and its lines were no commands");
 }

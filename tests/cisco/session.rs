@@ -218,3 +218,39 @@ for wrong in [|| cisco_diff("", after, "ios"), || cisco_diff(before, after, "jun
     }
     assert!(!said.contains("otherhash"), "{said}");
 }
+
+#[test]
+fn old_slow_and_busy_devices_are_reached() {
+    let line = "print(cisco_show(\"dev\", \"show version\").contains(\"uptime\"));";
+    for fault in ["keyboard-interactive", "busy=2", "slow=300", "wrap", "pages", "noise"] {
+        let device = Device::with(Os::Ios, ROUTER, faults(&[fault]));
+        let output = runs(device.project(), line).success();
+        assert!(said(&output).contains("true"), "{fault}: {output:?}");
+    }
+    let device = Device::with(Os::Ios, ROUTER, faults(&["legacy"]));
+    let output = runs(device.project(), line);
+    assert!(said(&output).contains("(`legacy: true` allows old ones)"), "{output:?}");
+    let output = runs(device.project_with(", legacy: true"), line).success();
+    assert!(said(&output).contains("true"), "{output:?}");
+}
+
+#[test]
+fn long_lines_that_slide_are_no_trouble() {
+    let long = "access-list X extended permit tcp host 192.0.2.101 host 198.51.100.201 eq 8443 log informational interval 600";
+    for (os, before, from, to) in [
+        (Os::Asa, FIREWALL, "tunnel-group 192.0.2.7 type", format!("{long}\ntunnel-group 192.0.2.7 type")),
+        (
+            Os::Ios,
+            ROUTER,
+            " description core",
+            format!(" description {}", "a long text of a port ".repeat(8).trim()),
+        ),
+    ] {
+        let device = Device::with(os, before, faults(&["wrap"]));
+        let intended = before.replace(from, &to);
+        let project = device.project().file("intended.cfg", &intended);
+        runs(project, "cisco_apply(\"dev\", cisco_read(\"intended.cfg\"), #{ fallback: \"none\" });")
+            .success();
+        device.has(&intended, "every line has come whole");
+    }
+}

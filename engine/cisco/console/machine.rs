@@ -67,6 +67,11 @@ impl Machine {
         &self.startup
     }
 
+    /// Whether a reload waits for its time.
+    pub fn is_reload_due(&self) -> bool {
+        self.reload.is_some()
+    }
+
     /// Starts again with what was saved; sessions are over.
     pub fn reload(&mut self) {
         self.running = Device::owned(self.os, &self.startup);
@@ -75,11 +80,6 @@ impl Machine {
         self.changed = None;
         self.saved = None;
         self.locked_by = None;
-    }
-
-    /// Whether a reload has been ordered that nobody has called off.
-    pub fn is_reload_due(&self) -> bool {
-        self.reload.is_some()
     }
 
     /// Does what a timer was set for, unless that was cancelled; says whether the device reloads: sessions are over then.

@@ -7,10 +7,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::change::{Change, commands};
 use super::fault::{Fault, Trouble};
-use super::reading::differs;
+use super::reading::{differs, some};
 use super::session::{Pace, Session};
 use super::{Device, Devices};
-use crate::cisco::{Mode, Os, diff, typed};
+use crate::cisco::{Mode, Os, typed, undo};
 
 /// How long a cancelled run still works on it; the gate gives it ten seconds.
 const CANCELLED: Duration = Duration::from_secs(8);
@@ -46,6 +46,7 @@ impl Devices {
         &self,
         device: &Device,
         change: &Change,
+        done: usize,
         way_back: &WayBack,
         fault: Fault,
     ) -> Trouble {
@@ -56,9 +57,11 @@ impl Devices {
         };
         let going = async {
             match way_back {
-                WayBack::Timer { minutes, since } => self.by_timer(device, change, *minutes, *since).await,
-                WayBack::Commands => self.by_commands(device, change).await,
-                WayBack::Reload { .. } => match self.by_commands(device, change).await {
+                WayBack::Timer { minutes, since } => {
+                    self.by_timer(device, change, done, (*minutes, *since)).await
+                }
+                WayBack::Commands => self.by_commands(device, change, done).await,
+                WayBack::Reload { .. } => match self.by_commands(device, change, done).await {
                     Ok(how) => self.call_off(device).await.map(|()| how),
                     failed => failed,
                 },
@@ -101,16 +104,16 @@ impl Devices {
         &self,
         device: &Device,
         change: &Change,
-        minutes: u32,
-        since: Instant,
+        done: usize,
+        (minutes, since): (u32, Instant),
     ) -> Result<String, Fault> {
         let never = CancellationToken::new();
         let end = since + Duration::from_secs(u64::from(minutes) * 60) + MARGIN;
         loop {
-            let problem = match self.revert(device, change, &never).await {
-                Ok(how) => return Ok(how.to_owned()),
+            let problem = match self.revert(device, change, done, &never).await {
+                Ok(how) => return Ok(how),
                 // It answers, and nothing is left that it could take back.
-                Err(problem @ Fault::Device(Trouble::Stale { .. })) => return Err(problem),
+                Err(problem @ Fault::Device(Trouble::Unverified { .. })) => return Err(problem),
                 Err(problem) if Instant::now() >= end => return Err(problem),
                 Err(problem) => problem,
             };
@@ -129,44 +132,55 @@ impl Devices {
         &self,
         device: &Device,
         change: &Change,
+        done: usize,
         never: &CancellationToken,
-    ) -> Result<&'static str, Fault> {
+    ) -> Result<String, Fault> {
         let mut held = self.recover(device, never).await?;
         let session = held.session();
         session.outlive();
-        let how = if session.pending(device.os).await?.is_some() {
-            session.order("configure revert now", Pace::Slow).await?;
-            "the device was told to bring back what ran before, and has it again"
-        } else {
-            "the device's revert timer has brought back what ran before"
-        };
-        back_again(session, device.os, change).await?;
-        Ok(how)
+        if session.pending(device.os).await?.is_none() {
+            back_again(session, device.os, change, &[]).await?;
+            return Ok("the device's revert timer has brought back what ran before".to_owned());
+        }
+        // A timer knows of no others: what they have changed since it was set goes, too, and they have to be told.
+        let now = session.running(device.os).await?;
+        let others = undo(device.os, &change.before, &change.commands, done, &now);
+        let others = others.map(|undo| undo.others).unwrap_or_default();
+        session.order("configure revert now", Pace::Slow).await?;
+        let stays = back_again(session, device.os, change, &others).await?;
+        let how = "the device was told to bring back what ran before, and has it again";
+        if others.is_empty() {
+            return Ok(how.to_owned());
+        }
+        let fate = if stays { "stays" } else { "is gone as well" };
+        Ok(format!("{how}; what somebody else has changed meanwhile {fate}: {}", some(&others)))
     }
 
-    /// Undoes what is there of the change, by commands worked out from what the device shows now.
-    async fn by_commands(&self, device: &Device, change: &Change) -> Result<String, Fault> {
+    /// Undoes what is there of the change, by commands worked out from what the device shows now; what others have changed stays.
+    async fn by_commands(&self, device: &Device, change: &Change, done: usize) -> Result<String, Fault> {
         let never = CancellationToken::new();
         let mut held = self.recover(device, &never).await?;
         let session = held.session();
         session.outlive();
         let now = session.running(device.os).await?;
-        let plan = diff(device.os, &now, &change.before)
+        let undo = undo(device.os, &change.before, &change.commands, done, &now)
             .map_err(|error| Trouble::Unusable { reason: format!("no commands undo it: {error}") })?;
-        let lines = plan.commands().map(typed).collect::<Result<Vec<_>, _>>();
+        let lines = undo.plan.commands().map(typed).collect::<Result<Vec<_>, _>>();
         let lines = lines.map_err(|reason| Trouble::Unusable { reason })?;
         if !lines.is_empty() {
             session.enter("configure terminal").await?;
-            session.send(device.os, &lines, &never).await?;
-            back_again(session, device.os, change).await?;
+            session.send(device.os, &lines, &never).await.map_err(|(_, fault)| fault)?;
+            back_again(session, device.os, change, &undo.others).await?;
         }
-        Ok(match lines.len() {
-            0 => "nothing of it was in the running configuration".to_owned(),
-            1 => "one command has undone what was begun, and the device is as it was before".to_owned(),
-            count => {
-                format!("{count} commands have undone what was begun, and the device is as it was before")
-            }
-        })
+        let how = match lines.len() {
+            0 => "nothing of it is in the running configuration".to_owned(),
+            1 => "one command has undone what was begun".to_owned(),
+            count => format!("{count} commands have undone what was begun"),
+        };
+        if undo.others.is_empty() {
+            return Ok(format!("{how}; the device is as it was before"));
+        }
+        Ok(format!("{how}; what somebody else has changed meanwhile stays: {}", some(&undo.others)))
     }
 
     /// Lets a device take back a change that waits for its confirmation; says whether there was one.
@@ -212,16 +226,21 @@ impl Devices {
     }
 }
 
-/// Demands that the device runs what it ran before.
-async fn back_again(session: &mut Session, os: Os, change: &Change) -> Result<(), Fault> {
+/// Demands that the device runs what it ran before, but for what others have changed; says whether that is there.
+async fn back_again(
+    session: &mut Session,
+    os: Os,
+    change: &Change,
+    others: &[String],
+) -> Result<bool, Fault> {
     let now = session.running(os).await?;
-    match differs(os, &now, &change.before) {
-        None => Ok(()),
-        Some(difference) => {
-            let reason = format!("it does not run what it ran before; {difference}");
-            Err(Trouble::Stale { reason }.into())
-        }
+    let Some(difference) = differs(os, &now, &change.before) else { return Ok(false) };
+    let left = undo(os, &change.before, &[], 0, &now).map(|undo| undo.others);
+    if !others.is_empty() && left.is_ok_and(|left| left == others) {
+        return Ok(true);
     }
+    let reason = format!("it does not run what it ran before; {difference}");
+    Err(Trouble::Unverified { reason }.into())
 }
 
 fn no_time() -> Fault {

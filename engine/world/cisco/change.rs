@@ -64,17 +64,24 @@ impl Devices {
         let (way_back, sent) = {
             let mut held = self.open(device, cancel).await?;
             let session = held.session();
+            // Somebody else may have been faster than us.
+            if let Some(difference) = differs(device.os, &session.running(device.os).await?, &change.before) {
+                return Err(Trouble::Stale { reason: difference }.into());
+            }
             let way_back = session.arm(device.os, change).await?;
             (way_back, session.send(device.os, &lines, cancel).await)
         };
         let ended = match sent {
-            Ok(notices) => self.keep(device, change, &way_back, cancel).await.map(|()| notices),
-            Err(fault) => Err(fault),
+            Ok(notices) => {
+                let kept = self.keep(device, change, &way_back, cancel).await;
+                kept.map(|()| notices).map_err(|fault| (lines.len(), fault))
+            }
+            Err(failed) => Err(failed),
         };
         match ended {
             Ok(notices) => Ok(Made { way_back: way_back.name(), notices }),
-            Err(fault @ Fault::Device(Trouble::LeftChanged { .. })) => Err(fault),
-            Err(fault) => Err(self.take_back(device, change, &way_back, fault).await.into()),
+            Err((_, fault @ Fault::Device(Trouble::LeftChanged { .. }))) => Err(fault),
+            Err((done, fault)) => Err(self.take_back(device, change, done, &way_back, fault).await.into()),
         }
     }
 
@@ -90,8 +97,8 @@ impl Devices {
         let after = fresh.running(device.os).await;
         fresh.close().await;
         if let Some(difference) = differs(device.os, &after?, &change.intended) {
-            let reason = format!("after all commands the device is not what was intended; {difference}");
-            return Err(Trouble::Stale { reason }.into());
+            let reason = format!("after all commands the device is not what was intended: {difference}");
+            return Err(Trouble::Unverified { reason }.into());
         }
         self.settle(device, change, way_back, cancel).await?;
         if change.save
@@ -143,7 +150,7 @@ impl Devices {
         if sent.is_err() && session.mode() == Mode::Configuration {
             let _ = session.leave().await;
         }
-        sent
+        sent.map_err(|(_, fault)| fault)
     }
 
     /// Saves what runs; a session that ends meanwhile is followed by another one, for saving twice does no harm.
@@ -186,7 +193,8 @@ impl Session {
         Ok(())
     }
 
-    /// Types commands in configuration mode, each with its lines, until one is refused; then leaves it.
+    /// Types commands in configuration mode, each with its lines, until one is refused; then leaves it. A fault comes with how
+    /// many were done before.
     ///
     /// A cancelled run ends between two commands: a session that is in the middle of one could not take anything back.
     pub(super) async fn send(
@@ -194,32 +202,35 @@ impl Session {
         os: Os,
         commands: &[Vec<String>],
         cancel: &CancellationToken,
-    ) -> Result<Vec<String>, Fault> {
+    ) -> Result<Vec<String>, (usize, Fault)> {
         let mut notices = Vec::new();
         self.outlive();
         // Firewalls compile their lists meanwhile.
         let pace = if os == Os::Asa { Pace::Slow } else { Pace::Ordinary };
-        for lines in commands {
+        for (done, lines) in commands.iter().enumerate() {
+            let failed = |fault| (done, fault);
             if cancel.is_cancelled() {
-                return Err(transport::Fault::Cancelled.into());
+                return Err(failed(transport::Fault::Cancelled.into()));
             }
             let said = match lines.as_slice() {
-                [line] => self.command(line, pace).await?,
-                lines => self.text(lines).await?,
+                [line] => self.command(line, pace).await,
+                lines => self.text(lines).await,
             };
+            let said = said.map_err(failed)?;
             let command = || masked(lines.first().map_or("", String::as_str));
             if let Some(error) = said.error {
-                return Err(Trouble::Rejected { command: command(), said: masked(error.trim()) }.into());
+                let said = masked(error.trim());
+                return Err(failed(Trouble::Rejected { command: command(), said }.into()));
             }
             if self.mode() != Mode::Configuration {
                 let said = "it ends configuration mode".to_owned();
-                return Err(Trouble::Rejected { command: command(), said }.into());
+                return Err(failed(Trouble::Rejected { command: command(), said }.into()));
             }
             notices.extend(
                 said.notices.iter().map(|notice| format!("{}: {}", command(), masked(notice.trim()))),
             );
         }
-        self.leave().await?;
+        self.leave().await.map_err(|fault| (commands.len(), fault))?;
         Ok(notices)
     }
 
@@ -292,7 +303,7 @@ impl Session {
                 let said = self.order("configure confirm", Pace::Slow).await?;
                 if said.lines.iter().any(|line| line.contains("No Rollback Confirmed Change")) {
                     let reason = "its revert timer ended before the change was confirmed; a longer `confirm` gives it more time";
-                    return Err(Trouble::Stale { reason: reason.to_owned() }.into());
+                    return Err(Trouble::Unverified { reason: reason.to_owned() }.into());
                 }
                 Ok(())
             }
@@ -315,7 +326,7 @@ fn no_login(fault: &Fault) -> Fault {
         return transport::Fault::Cancelled.into();
     }
     let reason = format!("nobody can log in any more on a new connection: {fault}");
-    Trouble::Stale { reason }.into()
+    Trouble::Unverified { reason }.into()
 }
 
 /// Returns a few of the commands of a change, for people.

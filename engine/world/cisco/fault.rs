@@ -65,9 +65,15 @@ pub enum Trouble {
         reason: String,
     },
     /// It is not what a decision was made on.
-    #[error("the device has changed since: {reason}")]
+    #[error("the device has changed since the commands were worked out: nothing was sent; {reason}")]
     Stale {
         /// What is other.
+        reason: String,
+    },
+    /// A change could not be made sure of.
+    #[error("{reason}")]
+    Unverified {
+        /// What is not as it should be.
         reason: String,
     },
     /// A change could not be taken back where it may cut off access.
