@@ -57,7 +57,7 @@ pub const BINDING: Binding = Binding {
                 params: &[Param { name: "name", ty: Type::Host, optional: false }],
                 options: &[],
                 required_options: &[],
-                returns: "A host with `.name .address .groups .vars`.",
+                returns: "A host with `.name .address .os .groups .vars`; `.os` is that of a network device, or `()`.",
                 performs: None,
                 doc: "Returns a host of the inventory.",
                 example: r#"print(host("localhost").address);"#,

@@ -12,7 +12,7 @@ use crate::model::event::Failure;
 use crate::model::inventory::Host;
 use crate::model::secret::Secret;
 
-/// A host of the inventory: `.name .address .groups .vars`.
+/// A host of the inventory: `.name .address .os .groups .vars`.
 #[derive(Debug, Clone)]
 pub struct HostValue(pub Arc<Host>);
 
@@ -30,6 +30,9 @@ pub(super) fn register(module: &mut Module) {
     module.set_getter_fn("name", |host: &mut HostValue| Ok(host.0.name.clone()));
     module.set_getter_fn("address", |host: &mut HostValue| {
         Ok(host.0.connection.address.clone().unwrap_or_else(|| host.0.name.clone()))
+    });
+    module.set_getter_fn("os", |host: &mut HostValue| {
+        Ok(host.0.connection.os.clone().map_or(Dynamic::UNIT, Dynamic::from))
     });
     module.set_getter_fn("groups", |host: &mut HostValue| {
         Ok(host.0.groups.iter().map(|group| Dynamic::from(group.clone())).collect::<rhai::Array>())

@@ -10,6 +10,7 @@ pub const STDLIB: &[(&str, &str)] = &[
     ("dnf.rhai", include_str!("../../stdlib/dnf.rhai")),
     ("facts.rhai", include_str!("../../stdlib/facts.rhai")),
     ("health.rhai", include_str!("../../stdlib/health.rhai")),
+    ("network.rhai", include_str!("../../stdlib/network.rhai")),
     ("options.rhai", include_str!("../../stdlib/options.rhai")),
     ("packages.rhai", include_str!("../../stdlib/packages.rhai")),
     ("pkg.rhai", include_str!("../../stdlib/pkg.rhai")),

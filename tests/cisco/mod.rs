@@ -11,5 +11,6 @@ pub mod faults;
 mod generate;
 mod hazards;
 mod judgement;
+mod network;
 mod properties;
 mod session;

@@ -63,6 +63,20 @@ fn failed(fault: &Fault) -> Failure {
     }
 }
 
+/// Reads a file as a commit has it; nothing where it is not there.
+pub(super) async fn at_commit(
+    permit: &Permit<'_>,
+    revision: String,
+    path: String,
+) -> Result<Option<Vec<u8>>, Failure> {
+    let root = permit.project().root().to_owned();
+    let read = permit.on_disk(move || {
+        let repository = crate::world::repository::of(&root)?;
+        Some(repository.resolve(&revision).and_then(|commit| repository.read(&commit, &path)))
+    });
+    read.await?.ok_or_else(without_repository)?.map_err(|fault| failed(&fault))
+}
+
 fn without_repository() -> Failure {
     invalid("the project is not in a Git repository, so nobody knows its commits".to_owned())
 }

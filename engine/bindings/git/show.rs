@@ -3,7 +3,7 @@
 use rhai::Dynamic;
 use serde::Serialize;
 
-use super::{failed, without_repository};
+use super::at_commit;
 use crate::bindings::{Call, Raise, SecretValue, hidden};
 use crate::gate::permit::invalid;
 use crate::gate::{Done, Effect, Permit, Seen};
@@ -37,13 +37,7 @@ impl Effect for Show {
         permit: &Permit<'_>,
         _seen: &Seen<Option<String>>,
     ) -> Result<Done<Option<String>>, Failure> {
-        let root = permit.project().root().to_owned();
-        let (revision, path) = (self.revision.clone(), self.path.clone());
-        let read = permit.on_disk(move || {
-            let repository = crate::world::repository::of(&root)?;
-            Some(repository.resolve(&revision).and_then(|commit| repository.read(&commit, &path)))
-        });
-        let read = read.await?.ok_or_else(without_repository)?.map_err(|fault| failed(&fault))?;
+        let read = at_commit(permit, self.revision.clone(), self.path.clone()).await?;
         let Some(bytes) = read else { return Ok(Done::ok(None)) };
         if bytes.len() > MOST {
             let message = format!("`{}` has {} bytes; `git_show` reads 1 MiB", self.path, bytes.len());

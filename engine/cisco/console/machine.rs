@@ -67,11 +67,6 @@ impl Machine {
         &self.startup
     }
 
-    /// Whether a reload waits for its time.
-    pub fn is_reload_due(&self) -> bool {
-        self.reload.is_some()
-    }
-
     /// Starts again with what was saved; sessions are over.
     pub fn reload(&mut self) {
         self.running = Device::owned(self.os, &self.startup);
