@@ -18,8 +18,8 @@ use crate::bindings::{Binding, Function};
 use crate::model::effect::Kind;
 use crate::model::signature::{Opt, Param, Performs, Signature, Touches, Type};
 
-const fn on_device(effect: &'static str, kind: Kind) -> Option<Performs> {
-    Some(Performs { effect, kind, touches: Touches::Host })
+const fn on_device(effect: &'static str, kind: Kind) -> Performs {
+    Performs { effect, kind, touches: Touches::Host }
 }
 
 const fn param(name: &'static str, ty: Type) -> Param {
@@ -70,7 +70,7 @@ pub const BINDING: Binding = Binding {
             cisco_running,
             &[DEVICES],
             READING,
-            on_device("cisco.running", Kind::Read),
+            Some(on_device("cisco.running", Kind::Read)),
             "Text without secrets, and without what changes by itself; with an array of devices a result for each.",
             "Reads what runs on a device.\n\nA text that is cut off, or that a message of the log has cut in two each time, is a failure, never \
              a shorter configuration. Nothing of the device is changed by reading it.",
@@ -80,7 +80,7 @@ pub const BINDING: Binding = Binding {
             cisco_show,
             &[DEVICES, param("command", Type::String)],
             READING,
-            on_device("cisco.show", Kind::Read),
+            Some(on_device("cisco.show", Kind::Read)),
             "Text without secrets; with an array of devices a result for each.",
             "Runs a command that shows something.\n\nIt begins with `show`; what would write its output into a file of the device is refused. A \
              command that the device does not know is a failure `rejected`.",
@@ -90,7 +90,7 @@ pub const BINDING: Binding = Binding {
             cisco_backup,
             &[DEVICES],
             READING,
-            on_device("cisco.backup", Kind::Read),
+            Some(on_device("cisco.backup", Kind::Read)),
             "A map `.host .os .content .text`: the configuration byte for byte as a secret, and what of it may be shown.",
             "Reads what runs on a device with its secrets, for a file that somebody may need to bring it back.\n\n`.content` goes into \
              `file_put`, `cisco_revert` and whatever else takes a secret; it is not recorded, and a resumed run reads it again. An ASA tells its \
@@ -101,7 +101,7 @@ pub const BINDING: Binding = Binding {
             cisco_drift,
             &[DEVICE, INTENDED],
             &[TIMEOUT],
-            on_device("cisco.drift", Kind::Read),
+            Some(on_device("cisco.drift", Kind::Read)),
             "A map `.state .classes .commands .blocks .risks .notes .why .running`; `.state` is `same`, `textual`, `different` or `unknown`.",
             "Compares what runs on a device with what is intended, by what it means.\n\nThe order of lines counts where it counts for the device. \
              `.commands` would bring the device to what is intended. `unknown` is never the same: a text that cannot be used, or secrets that \
@@ -112,7 +112,7 @@ pub const BINDING: Binding = Binding {
             cisco_apply,
             &[DEVICE, INTENDED],
             CHANGING,
-            on_device("cisco.apply", Kind::Ensure),
+            Some(on_device("cisco.apply", Kind::Ensure)),
             "A map `.changed .commands .blocks .risks .notes .notices .way_back`.",
             "Brings a device to an intended configuration.\n\nWhat runs is read anew and the commands are worked out from that; a plan shows \
              them, and applying a plan stops when the device or the commands are others by then. Before the first line there is a way back: the \
@@ -130,7 +130,7 @@ pub const BINDING: Binding = Binding {
             cisco_revert,
             &[DEVICE, param("before", Type::Content)],
             CHANGING,
-            on_device("cisco.revert", Kind::Ensure),
+            Some(on_device("cisco.revert", Kind::Ensure)),
             "A map `.changed .commands .blocks .risks .notes .notices .way_back`.",
             "Brings a device back to an earlier configuration, such as `.content` of a `cisco_backup`.\n\nA change that waits for its confirmation \
              is taken back by the device first; what differs then is undone as `cisco_apply` would do it.",
@@ -143,7 +143,7 @@ pub const BINDING: Binding = Binding {
             cisco_exec_config,
             &[DEVICES, param("lines", Type::Any)],
             READING,
-            on_device("cisco.exec_config", Kind::Act),
+            Some(on_device("cisco.exec_config", Kind::Act)),
             "An outcome with `.changed .notices`; with an array of devices a result for each.",
             "Types lines in configuration mode, such as a port's `power inline never` and then `auto`.\n\nThe first line that is refused ends it; \
              what went before stays. Nothing is saved, and a plan only lists it: for what should stay there is `cisco_apply`. A line that is a \
@@ -156,7 +156,7 @@ pub const BINDING: Binding = Binding {
             cisco_save,
             &[DEVICES],
             READING,
-            on_device("cisco.save", Kind::Ensure),
+            Some(on_device("cisco.save", Kind::Ensure)),
             "A map `.changed`; with an array of devices a result for each.",
             "Has what runs also as what the device starts with.\n\nOnly what the device itself says counts as saved.",
             r#"try { cisco_save("localhost") } catch (e) { print(e.message) }"#
