@@ -1,6 +1,7 @@
 //! `nlrun lab`: a newcomer's first minutes, and what is left of them.
 #![expect(clippy::disallowed_methods, reason = "tests speak to the lab's servers themselves")]
 
+mod network;
 mod sync;
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -24,6 +25,16 @@ struct Lab {
 ///
 /// `None`, with a line on standard error, where this machine lets no host start.
 fn start(project: &Project, words: &[&str]) -> Option<Lab> {
+    let lab = start_without_hosts(project, words);
+    if let Some(reason) = lab.told["without_hosts"].as_str() {
+        eprintln!("skipped: this machine starts no hosts of the lab: {reason}");
+        return None;
+    }
+    Some(lab)
+}
+
+/// Starts a lab whose hosts nobody needs.
+fn start_without_hosts(project: &Project, words: &[&str]) -> Lab {
     let mut all = vec!["lab", "--json"];
     all.extend(words);
     if !project.path("lab").exists() {
@@ -37,12 +48,7 @@ fn start(project: &Project, words: &[&str]) -> Option<Lab> {
         child.stderr.as_mut().unwrap().read_to_string(&mut text).unwrap();
         panic!("the lab does not start: {text}");
     }
-    let lab = Lab { child, told: serde_json::from_str(&line).unwrap() };
-    if let Some(reason) = lab.told["without_hosts"].as_str() {
-        eprintln!("skipped: this machine starts no hosts of the lab: {reason}");
-        return None;
-    }
-    Some(lab)
+    Lab { child, told: serde_json::from_str(&line).unwrap() }
 }
 
 impl Lab {

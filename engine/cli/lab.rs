@@ -14,8 +14,8 @@ use crate::lab::{self, FolderError, Lab, LabError, MOST_HOSTS, Wanted};
 
 /// Start a simulated world on loopback, with a project to try things in
 ///
-/// SSH hosts with files and a web server, a secret store, TLS endpoints, and a project whose runbooks work on them. It runs until Ctrl-C,
-/// and what its hosts and its store hold is there again at the next start. Files of the project that you edit are yours. With --json, one
+/// SSH hosts with files and a web server, virtual network devices, a secret store, TLS endpoints, and a project whose runbooks work on
+/// them. It runs until Ctrl-C, and what its hosts and its store hold, and its devices have saved, is there again at the next start. Files of the project that you edit are yours. With --json, one
 /// object when it is ready: `folder places kept without_hosts`.
 #[derive(Debug, Args)]
 #[command(

@@ -5,6 +5,7 @@ mod appliances;
 mod authority;
 mod bao;
 pub mod cisco;
+mod devices;
 mod folder;
 mod host;
 pub mod http;

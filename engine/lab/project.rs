@@ -2,14 +2,16 @@
 
 use serde_json::{Value, json};
 
+use super::devices::{SECRET, USER, Wired};
 use super::folder::{Folder, FolderError};
 use super::world::Place;
 
 /// What is the same in every lab.
-const FILES: [(&str, &str); 6] = [
+const FILES: [(&str, &str); 7] = [
     (".gitignore", include_str!("project/gitignore")),
     ("runbooks/hello.rhai", include_str!("project/runbooks/hello.rhai")),
     ("runbooks/motd.rhai", include_str!("project/runbooks/motd.rhai")),
+    ("runbooks/network.rhai", include_str!("project/runbooks/network.rhai")),
     ("runbooks/slow.rhai", include_str!("project/runbooks/slow.rhai")),
     ("runbooks/certs/sync.rhai", include_str!("../../runbooks/certs/sync.rhai")),
     ("runbooks/certs/expiry.rhai", include_str!("../../runbooks/certs/expiry.rhai")),
@@ -30,6 +32,7 @@ pub struct Wiring {
 pub fn write(
     folder: &mut Folder,
     hosts: &[Wiring],
+    network: &[Wired],
     places: &[Place],
     appliances: Vec<Value>,
     store: u16,
@@ -39,7 +42,10 @@ pub fn write(
         folder.put(name, text)?;
     }
     folder.put("nlrun.yaml", &settings(store, role_id))?;
-    folder.put("inventory/hosts.yaml", &inventory(hosts))?;
+    folder.put("inventory/hosts.yaml", &inventory(hosts, network))?;
+    for device in network {
+        device.model.intend(folder)?;
+    }
     folder.put("certs.json", &table(hosts, places, appliances))?;
     let rows: Vec<String> = places
         .iter()
@@ -80,7 +86,7 @@ fn table(hosts: &[Wiring], places: &[Place], appliances: Vec<Value>) -> String {
     format!("{table:#}\n")
 }
 
-fn inventory(hosts: &[Wiring]) -> String {
+fn inventory(hosts: &[Wiring], network: &[Wired]) -> String {
     let mut text =
         "# The hosts of the lab, each behind an SSH server of its own on this machine.\nhosts:\n".to_owned();
     for host in hosts {
@@ -91,16 +97,37 @@ fn inventory(hosts: &[Wiring]) -> String {
     }
     // Named, so that the web servers are not everything, which would be asked about.
     text += "  localhost: {transport: local}\n";
+    for device in network {
+        let legacy = if device.model.is_old { ", legacy: true" } else { "" };
+        text += &format!(
+            "  {}: {{address: 127.0.0.1, port: {}, os: {}{legacy}}}\n",
+            device.model.name, device.port, device.model.os
+        );
+    }
     let names: Vec<&str> = hosts.iter().map(|host| host.name.as_str()).collect();
-    text + &format!("groups:\n  web: {{hosts: [{}], user: root}}\n", names.join(", "))
+    let devices: Vec<&str> = network.iter().map(|device| device.model.name).collect();
+    text + &format!(
+        "groups:\n  web: {{hosts: [{}], user: root}}\n  network: {{hosts: [{}], user: {USER}, \
+         password: {SECRET}/password, enable_password: {SECRET}/enable}}\n",
+        names.join(", "),
+        devices.join(", ")
+    )
 }
 
 /// Writes the configuration of SSH by which `nlrun` and `ssh -F` find the hosts.
-pub fn ssh_config(folder: &Folder, hosts: &[Wiring]) -> String {
+pub fn ssh_config(folder: &Folder, hosts: &[Wiring], network: &[Wired]) -> String {
     let own = |name: &str| folder.own(name).display().to_string().replace('%', "%%");
     let mut text = String::new();
     for host in hosts {
         text += &format!("Host {}\n    HostName 127.0.0.1\n    Port {}\n", host.name, host.ssh);
+    }
+    for device in network {
+        let (name, port) = (device.model.name, device.port);
+        text += &format!("Host {name}\n    HostName 127.0.0.1\n    Port {port}\n    User {USER}\n");
+        if device.model.is_old {
+            text += "    KexAlgorithms +diffie-hellman-group1-sha1\n    HostKeyAlgorithms +ssh-rsa\n    \
+                     Ciphers +aes128-cbc\n    MACs +hmac-sha1\n";
+        }
     }
     text += &format!(
         "Host *\n    User root\n    IdentityFile \"{}\"\n    IdentitiesOnly yes\n    IdentityAgent none\n    \

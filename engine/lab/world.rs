@@ -19,6 +19,8 @@ use tokio::task::JoinSet;
 use super::appliances::{self, Appliances, Passwords, Ports};
 use super::authority::{self, Days, Pair};
 use super::bao::{Bao, Logins, answer};
+use super::cisco;
+use super::devices::{self, Wired};
 use super::folder::{Folder, FolderError};
 use super::host::{self, Host, HostError};
 use super::http::server::{self, Port, Running};
@@ -127,6 +129,7 @@ pub struct Lab {
     servers: JoinSet<()>,
     store: Option<Running>,
     appliances: Option<Appliances>,
+    devices: Vec<devices::Running>,
 }
 
 /// The certificates of the lab.
@@ -177,12 +180,14 @@ impl Lab {
             servers: JoinSet::new(),
             store: None,
             appliances: None,
+            devices: Vec::new(),
         };
         let certificates = lab.certificates()?;
         let passwords = lab.passwords()?;
         let (store, role_id) = lab.store(base, &certificates, &passwords).await?;
         let appliances = lab.start_appliances(base, &certificates, &passwords).await?;
         lab.endpoints(base, &certificates).await?;
+        let network = lab.network(base).await?;
         let client = lab.key("id_ed25519")?.public_key().clone();
         // Once, before the first host starts: a file that is replaced takes along what is mounted on it.
         let equipped = host::equip(&lab.folder.own("parts"));
@@ -210,13 +215,15 @@ impl Lab {
             }
             wiring.push(one);
         }
-        let known: String = wiring.iter().map(|one| lab.known(one)).collect::<Result<_, _>>()?;
-        let config = project::ssh_config(&lab.folder, &wiring);
+        let doors = wiring.iter().map(|one| (one.name.as_str(), one.ssh));
+        let doors = doors.chain(network.iter().map(|one| (one.model.name, one.port)));
+        let known: String = doors.map(|(name, port)| lab.known(name, port)).collect::<Result<_, _>>()?;
+        let config = project::ssh_config(&lab.folder, &wiring, &network);
         for (name, text) in [("known_hosts", known), ("ssh_config", config)] {
             files::replace(&lab.folder.own(name), text.as_bytes(), 0o600)?;
         }
         let reached = if lab.without_hosts.is_none() { wiring.as_slice() } else { &[] };
-        project::write(&mut lab.folder, reached, &lab.places, appliances, store, &role_id)?;
+        project::write(&mut lab.folder, reached, &network, &lab.places, appliances, store, &role_id)?;
         lab.folder.remember()?;
         Ok(lab)
     }
@@ -225,6 +232,10 @@ impl Lab {
     pub async fn end(mut self) {
         self.servers.shutdown().await;
         drop((self.store.take(), self.appliances.take()));
+        for device in self.devices.drain(..) {
+            // A disk that is full costs a device its memory, and nothing more.
+            let _ = device.keep();
+        }
         for host in self.hosts.drain(..) {
             if let Some(host) = Arc::into_inner(host) {
                 host.end().await;
@@ -337,6 +348,8 @@ impl Lab {
         for (path, values) in passwords.secrets() {
             seed(path, values)?;
         }
+        let (password, enable) = self.cisco_passwords()?;
+        seed(devices::SECRET, json!({ "password": password, "enable": enable }))?;
         seed("ci/db", json!({ "user": "app", "password": answer::id() }))?;
         let (reserved, port) = self.listen("store", base, 0).await?;
         // It takes it itself.
@@ -391,9 +404,34 @@ impl Lab {
     }
 
     /// Returns the line of a host for `known_hosts`.
-    fn known(&self, one: &Wiring) -> Result<String, LabError> {
-        let public = self.key(&format!("keys/{}", one.name))?.public_key().to_openssh()?;
-        Ok(format!("[127.0.0.1]:{} {public}\n", one.ssh))
+    fn known(&self, name: &str, port: u16) -> Result<String, LabError> {
+        let public = self.key(&format!("keys/{name}"))?.public_key().to_openssh()?;
+        Ok(format!("[127.0.0.1]:{port} {public}\n"))
+    }
+
+    /// Starts the network devices.
+    async fn network(&mut self, base: u16) -> Result<Vec<Wired>, LabError> {
+        let (password, enable) = self.cisco_passwords()?;
+        let mut wired = Vec::new();
+        for (slot, model) in (80..).zip(devices::ALL) {
+            let (door, port) = self.listen(model.name, base, slot).await?;
+            let name = format!("keys/{}", model.name);
+            if model.is_old {
+                self.folder.once(&name, || openssh(&cisco::old_key()))?;
+            }
+            let (device, running) = model.start(&self.folder, &password, &enable);
+            self.servers.spawn(cisco::serve_with(door, device, self.key(&name)?));
+            self.devices.push(running);
+            self.place(model.name, "ssh", port, model.about);
+            wired.push(Wired { model, port });
+        }
+        Ok(wired)
+    }
+
+    /// Reads the password of the devices' login and their enable secret, or makes them.
+    fn cisco_passwords(&self) -> Result<(String, String), FolderError> {
+        let once = |name: &str| self.folder.once(&format!("passwords/{name}"), answer::id);
+        Ok((once("cisco")?, once("cisco-enable")?))
     }
 }
 

@@ -184,7 +184,7 @@ fn a_change_that_may_cut_off_needs_a_device_that_takes_it_back() {
     let output = project.args(["run", "change"]).success();
     assert!(format!("{output:?}").contains("true reload"), "{output:?}");
     device.has(&after, "it is made and saved");
-    assert!(!device.machine.lock().is_reload_due(), "the reload is called off");
+    assert!(!device.machine.lock().ring(1), "the reload is called off");
 }
 
 #[test]

@@ -79,7 +79,7 @@ fn a_line_that_is_lost_is_a_difference() {
             let without: String =
                 lines.iter().enumerate().filter(|(other, _)| *other != at).map(|(_, line)| *line).collect();
             // A section's own line is no line that could be lost alone.
-            if !lines.get(at + 1).is_some_and(|next| indent(next) > indent(line)) {
+            if lines.get(at + 1).is_none_or(|next| indent(next) <= indent(line)) {
                 look(*os, text, &without, line);
             }
         }

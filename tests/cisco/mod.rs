@@ -7,7 +7,7 @@ mod compare;
 mod console;
 mod device;
 mod facts;
-mod faults;
+pub mod faults;
 mod generate;
 mod hazards;
 mod judgement;

@@ -28,9 +28,8 @@ impl Console {
         } else if is(1, "clock") {
             Some("10:00:00.000 UTC Mon Mar 1 2027\n".to_owned())
         } else if is(1, "checksum") && is_asa {
-            let sum = md5::compute(machine.running().as_bytes());
-            let words: Vec<String> =
-                sum.chunks(4).map(|word| word.iter().map(|byte| format!("{byte:02x}")).collect()).collect();
+            let sum = format!("{:x}", md5::compute(machine.running().as_bytes()));
+            let words = [&sum[..8], &sum[8..16], &sum[16..24], &sum[24..]];
             Some(format!("Cryptochecksum: {}\n", words.join(" ")))
         } else if is(1, "archive") && !is_asa && is_privileged {
             archive(machine, words)

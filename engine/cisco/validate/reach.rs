@@ -129,7 +129,7 @@ impl Reachable {
             match verdict(&entries, self.from) {
                 Verdict::Lets => {}
                 Verdict::Keeps => {
-                    missing.push((at, format!("access list `{list}` does not let all of them in")))
+                    missing.push((at, format!("access list `{list}` does not let all of them in")));
                 }
                 Verdict::Open => {
                     missing.push((at, format!("nobody can tell whether access list `{list}` lets them in")));
