@@ -10,7 +10,7 @@ use super::fault::{Fault, Trouble};
 use super::reading::{differs, some};
 use super::session::{Pace, Session};
 use super::{Device, Devices};
-use crate::cisco::{Mode, Os, typed, undo};
+use crate::cisco::{Mode, Os, Undo, diff, typed, undo};
 
 /// How long a cancelled run still works on it; the gate gives it ten seconds.
 const CANCELLED: Duration = Duration::from_secs(8);
@@ -60,8 +60,8 @@ impl Devices {
                 WayBack::Timer { minutes, since } => {
                     self.by_timer(device, change, done, (*minutes, *since)).await
                 }
-                WayBack::Commands => self.by_commands(device, change, done).await,
-                WayBack::Reload { .. } => match self.by_commands(device, change, done).await {
+                WayBack::Commands => self.by_commands(device, change, Some(done)).await,
+                WayBack::Reload { .. } => match self.by_commands(device, change, Some(done)).await {
                     Ok(how) => self.call_off(device).await.map(|()| how),
                     failed => failed,
                 },
@@ -139,8 +139,13 @@ impl Devices {
         let session = held.session();
         session.outlive();
         if session.pending(device.os).await?.is_none() {
-            back_again(session, device.os, change, &[]).await?;
-            return Ok("the device's revert timer has brought back what ran before".to_owned());
+            if back_again(session, device.os, change, &[]).await.is_ok() {
+                return Ok("the device's revert timer has brought back what ran before".to_owned());
+            }
+            // It ended while commands were still typed: what came behind it is there.
+            drop(held);
+            let undone = self.by_commands(device, change, None).await?;
+            return Ok(format!("its revert timer had ended in the middle; {undone}"));
         }
         // A timer knows of no others: what they have changed since it was set goes, too, and they have to be told.
         let now = session.running(device.os).await?;
@@ -157,14 +162,25 @@ impl Devices {
     }
 
     /// Undoes what is there of the change, by commands worked out from what the device shows now; what others have changed stays.
-    async fn by_commands(&self, device: &Device, change: &Change, done: usize) -> Result<String, Fault> {
+    ///
+    /// Where it is not known what was done in which order, all is undone that is another than before.
+    async fn by_commands(
+        &self,
+        device: &Device,
+        change: &Change,
+        done: Option<usize>,
+    ) -> Result<String, Fault> {
         let never = CancellationToken::new();
         let mut held = self.recover(device, &never).await?;
         let session = held.session();
         session.outlive();
         let now = session.running(device.os).await?;
-        let undo = undo(device.os, &change.before, &change.commands, done, &now)
-            .map_err(|error| Trouble::Unusable { reason: format!("no commands undo it: {error}") })?;
+        let undo = match done {
+            Some(done) => undo(device.os, &change.before, &change.commands, done, &now),
+            None => diff(device.os, &now, &change.before).map(|plan| Undo { plan, others: Vec::new() }),
+        };
+        let undo =
+            undo.map_err(|error| Trouble::Unusable { reason: format!("no commands undo it: {error}") })?;
         let lines = undo.plan.commands().map(typed).collect::<Result<Vec<_>, _>>();
         let lines = lines.map_err(|reason| Trouble::Unusable { reason })?;
         if !lines.is_empty() {
