@@ -257,7 +257,7 @@ fn wait_until(call: &mut Call<'_>) -> Result<Dynamic, Raise> {
     }
 }
 
-fn is_skip(error: &EvalAltResult) -> bool {
+pub(super) fn is_skip(error: &EvalAltResult) -> bool {
     match error.unwrap_inner() {
         EvalAltResult::ErrorRuntime(value, _) => {
             value.read_lock::<FailureValue>().is_some_and(|failure| failure.0.kind == "skipped")
@@ -266,7 +266,7 @@ fn is_skip(error: &EvalAltResult) -> bool {
     }
 }
 
-fn short(error: &EvalAltResult) -> String {
+pub(super) fn short(error: &EvalAltResult) -> String {
     match error.unwrap_inner() {
         EvalAltResult::ErrorRuntime(value, _) => match value.read_lock::<FailureValue>() {
             Some(failure) => failure.0.message.clone(),

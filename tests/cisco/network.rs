@@ -235,3 +235,23 @@ fn backups_hold_all_and_are_for_their_owner() {
     assert!(std::fs::read_to_string(&file).unwrap().contains("$9$verysecretsalt$hash"));
     says(&site.run("backup", &["--set", &set]).success(), "0 changed");
 }
+
+#[test]
+fn a_rule_is_a_function_of_a_runbook_and_fails_closed() {
+    let rule = |text: &str, body: &str| {
+        let script = format!(
+            "const NEEDS = [];\nfor one in cisco_policy(`{text}`, \"ios\", |config| {{ {body} }}, #{{ name: \"site\" }}) {{\n\
+             print(`${{one.rule}} ${{one.severity}} ${{one.line}} ${{one.message}}`);\n}}\n"
+        );
+        Project::new().runbook("rule", &script).args(["run", "rule"])
+    };
+    let open = r#"config.find("interface *").filter(|port| port.has("ip address *") && !port.has("ip access-group * in"))"#;
+    assert!(!rule(ROUTER, open).success().stdout.contains("site"));
+    let bare = ROUTER.replace(" ip access-group EDGE in\n", "");
+    says(&rule(&bare, open).success(), "site error 5 `interface GigabitEthernet0/1`");
+    says(&rule(ROUTER, "config.nothing").success(), "site critical 0 the rule failed");
+    says(&rule("hostname rtr01\n", open).success(), "usable critical 0 it is no whole configuration");
+    // It sees no secret.
+    let output = rule(ROUTER, r#"config.find("enable secret *")"#).success();
+    assert!(!output.stdout.contains("verysecretsalt"), "{output:?}");
+}

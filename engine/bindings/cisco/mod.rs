@@ -1,15 +1,17 @@
 //! Cisco devices: `cisco_running cisco_show cisco_backup cisco_drift cisco_apply cisco_revert cisco_exec_config cisco_save`, and
-//! what needs no device: `cisco_read cisco_filter cisco_parse cisco_diff cisco_simulate cisco_validate`.
+//! what needs no device: `cisco_read cisco_filter cisco_parse cisco_diff cisco_simulate cisco_validate cisco_policy`.
 
 mod act;
 mod apply;
 mod file;
+mod policy;
 mod read;
 mod text;
 
 use act::{cisco_exec_config, cisco_save};
 use apply::{cisco_apply, cisco_revert};
 use file::cisco_read;
+use policy::cisco_policy;
 use read::{cisco_backup, cisco_drift, cisco_running, cisco_show};
 use text::{cisco_diff, cisco_filter, cisco_parse, cisco_simulate, cisco_validate};
 
@@ -229,6 +231,25 @@ print(plan.commands);"#
             r#"for finding in cisco_validate("hostname a\nend\n", "ios", #{ rules: [#{ name: "clock", require: #{ line: "ntp server *" } }] }) {
     print(finding.message);
 }"#
+        ),
+        function!(
+            cisco_policy,
+            &[param("text", Type::Content), OS, param("rule", Type::Function(1))],
+            &[Opt {
+                name: "name",
+                ty: Type::String,
+                doc: "The rule's name in what it finds; `policy` by default."
+            }],
+            None,
+            "An array of maps `.rule .severity .line .message`.",
+            "Asks a function about a configuration.\n\nThe function gets the whole as a line: `.lines` are those below it, `.text`, `.words` and \
+             `.number` are its own, `.above` is the one that it belongs to; `find(\"interface *\")` returns lines below by a glob and `has` whether there \
+             is one, `value(\"nameif\")` what stands behind words, `members(group)` what an object group comes to. It answers with what is wrong: \
+             nothing, a text, a line, a map `#{ message, line, severity }`, or an array of these. A rule that fails is a finding, too.",
+            r#"let found = cisco_policy("hostname a\ninterface Gi0/1\n shutdown\nend\n", "ios", |config| {
+    config.find("interface *").filter(|port| port.has("shutdown"))
+});
+print(found);"#
         ),
     ],
 };

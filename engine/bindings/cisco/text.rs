@@ -33,7 +33,7 @@ impl Given {
 }
 
 /// Reads an argument that names a system.
-fn os(call: &Call<'_>, index: usize) -> Result<Os, Raise> {
+pub(super) fn os(call: &Call<'_>, index: usize) -> Result<Os, Raise> {
     let name = call.string(index)?;
     name.parse().map_err(|error: String| invalid(error).into())
 }
