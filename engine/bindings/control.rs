@@ -214,7 +214,7 @@ impl Tries {
     }
 }
 
-fn body_of(call: &Call<'_>) -> Result<FnPtr, Raise> {
+pub(super) fn body_of(call: &Call<'_>) -> Result<FnPtr, Raise> {
     call.function(call.count() - 1)
 }
 

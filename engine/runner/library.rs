@@ -121,6 +121,10 @@ pub fn functions() -> &'static [Known] {
         let mut known: std::collections::BTreeMap<String, Vec<usize>> = std::collections::BTreeMap::new();
         let mut engine = Engine::new_raw();
         install(&mut engine);
+        // Lines of a configuration, which rules of a site look at.
+        let mut lines = rhai::Module::new();
+        crate::bindings::line::register(&mut lines);
+        engine.register_global_module(lines.into());
         let definitions = engine.collect_fn_metadata(
             None,
             |info| Some(Dynamic::from(format!("{} {}", info.metadata.num_params, info.metadata.name))),

@@ -240,7 +240,7 @@ fn backups_hold_all_and_are_for_their_owner() {
 fn a_rule_is_a_function_of_a_runbook_and_fails_closed() {
     let rule = |text: &str, body: &str| {
         let script = format!(
-            "const NEEDS = [];\nfor one in cisco_policy(`{text}`, \"ios\", |config| {{ {body} }}, #{{ name: \"site\" }}) {{\n\
+            "const NEEDS = [];\nfor one in cisco_policy(`{text}`, \"ios\", #{{ name: \"site\" }}, |config| {{ {body} }}) {{\n\
              print(`${{one.rule}} ${{one.severity}} ${{one.line}} ${{one.message}}`);\n}}\n"
         );
         Project::new().runbook("rule", &script).args(["run", "rule"])
@@ -250,7 +250,7 @@ fn a_rule_is_a_function_of_a_runbook_and_fails_closed() {
     let bare = ROUTER.replace(" ip access-group EDGE in\n", "");
     says(&rule(&bare, open).success(), "site error 5 `interface GigabitEthernet0/1`");
     says(&rule(ROUTER, "config.nothing").success(), "site critical 0 the rule failed");
-    says(&rule("hostname rtr01\n", open).success(), "usable critical 0 it is no whole configuration");
+    says(&rule("hostname rtr01\n --More-- \n", open).success(), "usable critical 0 it is no whole configuration");
     // It sees no secret.
     let output = rule(ROUTER, r#"config.find("enable secret *")"#).success();
     assert!(!output.stdout.contains("verysecretsalt"), "{output:?}");

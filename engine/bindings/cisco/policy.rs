@@ -3,7 +3,7 @@
 use rhai::Dynamic;
 
 use super::text::{Given, os};
-use crate::bindings::control::{is_skip, short};
+use crate::bindings::control::{body_of, is_skip, short};
 use crate::bindings::{Call, LineValue, Raise, line, to_dynamic};
 use crate::cisco::{self, Finding, Severity};
 use crate::gate::permit::invalid;
@@ -14,7 +14,7 @@ const UNNAMED: &str = "policy";
 pub(super) fn cisco_policy(call: &mut Call<'_>) -> Result<Dynamic, Raise> {
     let given = Given::read(call, 0)?;
     let os = os(call, 1)?;
-    let rule = call.function(2)?;
+    let rule = body_of(call)?;
     let name = call.option_string("name")?.unwrap_or_else(|| UNNAMED.to_owned());
     let findings = match cisco::usable(os, &given.text) {
         Err(finding) => vec![finding],
