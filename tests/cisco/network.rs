@@ -250,7 +250,10 @@ fn a_rule_is_a_function_of_a_runbook_and_fails_closed() {
     let bare = ROUTER.replace(" ip access-group EDGE in\n", "");
     says(&rule(&bare, open).success(), "site error 5 `interface GigabitEthernet0/1`");
     says(&rule(ROUTER, "config.nothing").success(), "site critical 0 the rule failed");
-    says(&rule("hostname rtr01\n --More-- \n", open).success(), "usable critical 0 it is no whole configuration");
+    says(
+        &rule("hostname rtr01\n --More-- \n", open).success(),
+        "usable critical 0 it is no whole configuration",
+    );
     // It sees no secret.
     let output = rule(ROUTER, r#"config.find("enable secret *")"#).success();
     assert!(!output.stdout.contains("verysecretsalt"), "{output:?}");
