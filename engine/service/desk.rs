@@ -173,7 +173,8 @@ impl Desk {
             Some(reader) => reader,
             None => self.0.store.reader()?,
         };
-        let result = look(&reader);
+        // Retention may remove what a list has just named.
+        let result = reader.at_once(look);
         self.0.readers.lock().push(reader);
         result
     }

@@ -43,6 +43,16 @@ impl Reader {
         Ok(Self { connection, file: file.to_owned() })
     }
 
+    /// Looks at the run log as it is at one moment: what is committed or removed meanwhile is not seen.
+    pub fn at_once<T, E: From<StoreError>>(&self, look: impl FnOnce(&Self) -> Result<T, E>) -> Result<T, E> {
+        let fail = sqlite(&self.file);
+        self.connection.execute_batch("BEGIN").map_err(&fail)?;
+        let result = look(self);
+        // Nothing was written.
+        self.connection.execute_batch("ROLLBACK").map_err(&fail)?;
+        result
+    }
+
     /// Returns a number that changes when any other connection has committed.
     pub fn version(&self) -> Result<i64, StoreError> {
         self.connection.pragma_query_value(None, "data_version", |row| row.get(0)).map_err(sqlite(&self.file))
